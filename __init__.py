@@ -1,0 +1,28 @@
+"""hwc: a hardware-aware deployment compiler; the public API, imported when first used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .toolchain.bundle import Bundle as Bundle
+    from .toolchain.device import load_profile as load_profile
+    from .toolchain.plan import Plan as Plan
+    from .tools.compile import compile_model as compile_model
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Bundle": ".toolchain.bundle",
+    "Plan": ".toolchain.plan",
+    "compile_model": ".tools.compile",
+    "load_profile": ".toolchain.device",
+}
+
+__all__ = ["Bundle", "Plan", "__version__", "compile_model", "load_profile"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the four public names have different types
+    """Import a public name from its module, so that `hwc --help` loads nothing heavy."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'hwc' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name], __name__), name)

@@ -1,0 +1,1 @@
+"""Graph and device profile to engine to runner; one file a runtime."""

@@ -1,0 +1,1 @@
+"""Graph to graph: cleaning, fusion, and writing a plan into the graph."""

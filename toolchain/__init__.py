@@ -1,0 +1,1 @@
+"""What a compilation is made of: plan, tables, search, verification, bundle."""

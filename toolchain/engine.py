@@ -1,0 +1,111 @@
+"""The protocols that backends implement, and the small facts they hand back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .device import DeviceProfile
+from .dialect import Dialect
+
+Array = npt.NDArray[Any]
+Feeds = Mapping[str, Array]
+
+
+class Runner(Protocol):
+    """A loaded engine: arrays in by input name, arrays out by output name."""
+
+    def __call__(self, feeds: Feeds) -> dict[str, Array]:
+        """Run one inference."""
+        ...
+
+
+class Status(StrEnum):
+    """How a check of a bundle ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    OWED = "not checked here"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was, or could not be, checked about a deliverable."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a build made.
+
+    Attributes:
+        files: Paths relative to the bundle's folder.
+        runtime: Name and version of the runtime that made it.
+        target: What it runs on (an SM, a SoC version, an instruction set).
+    """
+
+    files: tuple[str, ...]
+    runtime: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTime:
+    """The in-place time of one kernel of a running engine.
+
+    Attributes:
+        name: The runtime's name of the kernel.
+        op: The runtime's op type.
+        tensors: Names of the tensors it writes, as the runtime's own graph has them.
+        us: One duration a run, in microseconds; shape (runs,).
+    """
+
+    name: str
+    op: str
+    tensors: tuple[str, ...]
+    us: npt.NDArray[np.float64]
+
+
+class Backend(Protocol):
+    """A runtime that graphs are built for."""
+
+    name: str
+
+    def dialect(self, profile: DeviceProfile) -> Dialect:
+        """How graphs for this device must be written."""
+        ...
+
+    def runs_here(self, profile: DeviceProfile) -> bool:
+        """Whether this machine can build, load and time engines for the device."""
+        ...
+
+    def version(self) -> str | None:
+        """The runtime's version, or None where it is not installed."""
+        ...
+
+    def check(self, model: Path, profile: DeviceProfile) -> tuple[Check, ...]:
+        """Check a deploy graph as far as this machine can; what cannot be checked is OWED."""
+        ...
+
+    def build(self, model: Path, profile: DeviceProfile, folder: Path) -> Engine:
+        """Build the engine of the deploy graph `model` into `folder` (the bundle's).
+
+        Raises:
+            BackendError: The runtime is missing or refused the graph.
+        """
+        ...
+
+    def load(self, folder: Path, engine: Engine, threads: int = 0) -> Runner:
+        """Load a built engine; `threads` 0 means all cores."""
+        ...
+
+    def build_commands(self, model: str, profile: DeviceProfile) -> tuple[str, ...]:
+        """The shell commands that build the engine on the device, run in the bundle's folder."""
+        ...

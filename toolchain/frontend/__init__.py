@@ -1,0 +1,1 @@
+"""From a file, a torch module or a surgery script to one checked graph."""

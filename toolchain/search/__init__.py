@@ -1,0 +1,1 @@
+"""One problem, many strategies: which precision each slot gets."""
