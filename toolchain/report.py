@@ -1,0 +1,165 @@
+"""What a compilation found out: every figure with where it comes from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Self
+
+from .codec import canonical, parse
+from .engine import Check
+from .timing import Clock, Interval, Spread
+from .verify import GateDecision, Numbers
+
+
+class Origin(StrEnum):
+    """Where a time comes from; an estimate never poses as a measurement."""
+
+    MEASURED = "measured"
+    BORROWED = "borrowed"
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """The time of one inference.
+
+    Attributes:
+        us: Median, in microseconds.
+        origin: Where it comes from.
+        source: Who measured or estimated it: device, runtime and version, threads, date.
+        clock: What was counted.
+        spread: Tenth and ninetieth percentile; None for an estimate.
+        runs: How many runs; 0 for an estimate.
+        residual: Typical relative error of such an estimate, where it is known.
+    """
+
+    us: float
+    origin: Origin
+    source: str
+    clock: Clock = Clock.WALL
+    spread: Spread | None = None
+    runs: int = 0
+    residual: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A metric's value with its interval.
+
+    Attributes:
+        metric: `top1`, `agreement`, ... or the user's `module:function`.
+        value: Fraction from 0 to 1 for the built-in metrics.
+        n: Samples it was measured on.
+        split: Which data: `report` is seen by neither calibration nor search.
+    """
+
+    metric: str
+    value: Interval
+    n: int
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One column of the table: the original, or what was compiled from it.
+
+    Attributes:
+        size: Bytes on disk of the model with its external data.
+        latency: None where it is neither measured nor estimated.
+        quality: None where no data was given.
+        counts: How many nodes run in each precision.
+    """
+
+    size: int
+    latency: Latency | None = None
+    quality: Quality | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """What was decided for one slot.
+
+    Attributes:
+        name: Name of its anchor node.
+        op: Op type of the anchor.
+        choice: The precision it runs in.
+        why: Why that one.
+        predicted_us: Time in each precision, in microseconds, from the latency table.
+        sensitivity: Loss that each precision of this slot alone causes, as the search saw it.
+        measured_us: In-place time in the delivered engine, where kernels can be timed.
+        kept: Why there was no choice; empty where there was one.
+    """
+
+    name: str
+    op: str
+    choice: str
+    why: str
+    predicted_us: Mapping[str, float] = field(default_factory=dict)
+    sensitivity: Mapping[str, float] = field(default_factory=dict)
+    measured_us: float | None = None
+    kept: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One plan that was built and brought before the gate."""
+
+    plan: str
+    decision: GateDecision
+    speedup: Interval | None = None
+    drop: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of one compilation.
+
+    Attributes:
+        model: What was compiled, as the user named it.
+        device: Name of the device profile.
+        backend: Name of the backend, with the runtime's version where it is installed.
+        original: The model as it came in.
+        compiled: What is delivered.
+        predicted: What the latency table said about the chosen plan, with its source.
+        speedup: Original over compiled, paired; None where the device is not here.
+        drop: Loss of the metric, paired, as a fraction.
+        golden: The delivered engine on the golden inputs against the original's outputs.
+        kernels: What the runtime made of it, such as `int8 asked` and `int8 fused`.
+        boundaries: Tensors at which the precision changes.
+        slots: One row a slot, in topological order.
+        attempts: What the gate saw, in order; the last one is delivered.
+        checks: What was checked about the deliverable, and what is owed.
+        notes: Remarks for the user, one line each.
+        seconds: Time that each stage took.
+    """
+
+    model: str
+    device: str
+    backend: str
+    original: Measured
+    compiled: Measured
+    predicted: Latency | None = None
+    speedup: Interval | None = None
+    drop: Interval | None = None
+    golden: Numbers | None = None
+    kernels: Mapping[str, int] = field(default_factory=dict)
+    boundaries: int = 0
+    slots: tuple[SlotRow, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Canonical JSON."""
+        return canonical(self)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read exactly what `to_json` wrote.
+
+        Raises:
+            InputError: The text is not a report.
+        """
+        return parse(cls, text)

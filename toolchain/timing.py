@@ -1,0 +1,171 @@
+"""Time of one engine beside another: runs in turns, both clocks, and an honest interval."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from .engine import Feeds, Runner
+
+_Samples = npt.NDArray[np.float64]  # microseconds of one runner: (runs, 2), a column a clock
+
+
+class Clock(StrEnum):
+    """What is counted: CPU time ignores the neighbours, wall time is what a user waits."""
+
+    CPU = "process CPU time"
+    WALL = "wall time"
+
+
+_COLUMN = {Clock.CPU: 0, Clock.WALL: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median and tenth and ninetieth percentile of one runner's times, in microseconds."""
+
+    median: float
+    p10: float
+    p90: float
+
+    @classmethod
+    def of(cls, us: npt.NDArray[np.float64]) -> Self:
+        """Summarise durations of shape (runs,)."""
+        p10, median, p90 = (float(value) for value in np.percentile(us, (10, 50, 90)))
+        return cls(median, p10, p90)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How to measure.
+
+    Attributes:
+        clock: The clock whose ratio must settle.
+        warm_up: Runs of each engine before any that counts.
+        min_runs: Runs of each engine at least.
+        max_runs: Runs of each engine at most.
+        width: Settled when the interval is within this fraction around its ratio.
+        seconds: Stop there even if not settled.
+        sample_us: Runs shorter than this are timed several at once, so that reading the clock
+            does not count.
+    """
+
+    clock: Clock = Clock.CPU
+    warm_up: int = 5
+    min_runs: int = 30
+    max_runs: int = 5000
+    width: float = 0.01
+    seconds: float = 10.0
+    sample_us: float = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two engines measured in turns; no run is left out.
+
+    Attributes:
+        a: Times of the first by clock, in microseconds.
+        b: Times of the second.
+        ratio: Median of a/b over the pairs, by clock: how many times faster b is.
+        runs: Counted runs of each.
+        settled: The interval became narrow before the time was up.
+    """
+
+    a: Mapping[Clock, Spread]
+    b: Mapping[Clock, Spread]
+    ratio: Mapping[Clock, Interval]
+    runs: int
+    settled: bool
+
+
+DEFAULT = Timing()
+
+
+def paired_latency(a: Runner, b: Runner, feeds: Feeds, timing: Timing = DEFAULT) -> Paired:
+    """Measure two engines on the same input, in turns, first one ahead and then the other.
+
+    What disturbs the machine for longer than a pair takes falls on both alike, so the ratio of a
+    pair is steadier than either time. Runs until the interval of the ratio is narrow.
+    """
+    started = time.perf_counter()
+    repeat = max(_repeats(runner, feeds, timing) for runner in (a, b))
+    times = np.empty((timing.max_runs, 2, 2))  # run, engine, clock
+    column = _COLUMN[timing.clock]
+    look_at, done = timing.min_runs, False
+    for run in range(timing.max_runs):
+        for engine in (0, 1) if run % 2 == 0 else (1, 0):
+            times[run, engine] = _sample((a, b)[engine], feeds, repeat)
+        late = time.perf_counter() - started > timing.seconds and run + 1 >= timing.min_runs
+        if run + 1 == look_at or late:
+            ratio = ratio_interval(times[: run + 1, 0, column], times[: run + 1, 1, column])
+            done = ratio.high - ratio.low <= 2 * timing.width * ratio.value
+            look_at = math.ceil(look_at * 1.5)
+        if done or late:
+            break
+    return _summary(times[: run + 1], settled=done)
+
+
+def latency(runner: Runner, feeds: Feeds, timing: Timing = DEFAULT) -> dict[Clock, Spread]:
+    """Measure one engine alone, for at most a tenth of the time that a comparison may take."""
+    stop = time.perf_counter() + timing.seconds / 10
+    repeat = _repeats(runner, feeds, timing)
+    times: list[tuple[float, float]] = []
+    while len(times) < timing.min_runs or time.perf_counter() < stop:
+        times.append(_sample(runner, feeds, repeat))
+    return _spreads(np.array(times))
+
+
+def ratio_interval(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Interval:
+    """Median of a/b with its 95 % interval, for paired durations of shape (runs,).
+
+    A moving-block bootstrap (Kunsch 1989): neighbouring runs share the machine's state, and
+    resampling single pairs would call the interval narrower than it is.
+    """
+    ratios = a / np.maximum(b, 1e-3)
+    runs = len(ratios)
+    block = max(1, round(runs ** (1 / 3)))
+    starts = np.random.default_rng(0).integers(0, runs - block + 1, (_RESAMPLES, -(-runs // block)))
+    picks = (starts[..., None] + np.arange(block)).reshape(_RESAMPLES, -1)[:, :runs]
+    low, high = np.percentile(np.median(ratios[picks], axis=1), (2.5, 97.5))
+    return Interval(float(np.median(ratios)), float(low), float(high))
+
+
+_RESAMPLES = 500
+
+
+def _summary(times: npt.NDArray[np.float64], *, settled: bool) -> Paired:
+    ratio = {clock: ratio_interval(*times[:, :, column].T) for clock, column in _COLUMN.items()}
+    return Paired(_spreads(times[:, 0]), _spreads(times[:, 1]), ratio, len(times), settled)
+
+
+def _spreads(times: _Samples) -> dict[Clock, Spread]:
+    return {clock: Spread.of(times[:, column]) for clock, column in _COLUMN.items()}
+
+
+def _repeats(runner: Runner, feeds: Feeds, timing: Timing) -> int:
+    """Warm an engine up, and say how many of its runs make one sample."""
+    fastest = min(_sample(runner, feeds, 1)[1] for _ in range(timing.warm_up))
+    return math.ceil(timing.sample_us / max(fastest, 1.0))
+
+
+def _sample(runner: Runner, feeds: Feeds, repeat: int) -> tuple[float, float]:
+    """CPU and wall time of one run, in microseconds: the mean over `repeat` of them."""
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    for _ in range(repeat):
+        runner(feeds)
+    wall, cpu = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
+    return cpu / repeat / 1e3, wall / repeat / 1e3
