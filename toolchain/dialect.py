@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .operators import OperatorTable
 from .plan import Precision
 
 
@@ -31,9 +32,14 @@ class Dialect:
         qdq: int8 is written as QuantizeLinear/DequantizeLinear pairs; otherwise the graph stays
             float and the builder is told (Ascend).
         casts: fp16 and bf16 are written as Cast nodes; otherwise the builder is told.
+        float_outputs: Ops whose int8 kernel can also write float, so that no int8 reader means no
+            QuantizeLinear (only where `quantized_outputs`).
+        int8_float: The float type around an int8 kernel: of its biases, and of what it writes.
+        int8_channels: An int8 Conv that reads fewer channels than this gets zero channels up to it.
         fused_activations: Activations that a Conv, Gemm or MatMul absorbs, in any precision.
         int4: How 4-bit weights are written.
         static_shapes: The runtime needs every dimension fixed.
+        operators: What the runtime reads; None where it reads all of ONNX up to `opset_max`.
     """
 
     name: str
@@ -45,6 +51,10 @@ class Dialect:
     quantized_outputs: bool = False
     qdq: bool = True
     casts: bool = True
+    float_outputs: frozenset[str] = frozenset()
+    int8_float: Precision = Precision.FP32
+    int8_channels: int = 1
     fused_activations: frozenset[str] = frozenset()
     int4: Int4Form = Int4Form.NONE
     static_shapes: bool = False
+    operators: OperatorTable | None = None

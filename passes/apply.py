@@ -1,0 +1,236 @@
+"""Writes a plan into a graph: quantised, cast and 4-bit kernels in the backend's own dialect."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from ..toolchain import kernels
+from ..toolchain.calibration import Range
+from ..toolchain.dialect import Dialect
+from ..toolchain.naming import derived
+from ..toolchain.plan import Plan, Precision
+from ..toolchain.slots import Slot, SlotGraph
+from . import quantize
+from .forms import Forms
+from .operands import Operands
+
+DTYPES = {
+    Precision.FP32: ir.DataType.FLOAT,
+    Precision.FP16: ir.DataType.FLOAT16,
+    Precision.BF16: ir.DataType.BFLOAT16,
+}
+# Inputs that stay fp32 in a float16 kernel (ONNX operator schemas).
+_FP32_INPUTS = {"Resize": frozenset({1, 2})}
+
+
+class PlanWriter:
+    """Writes plans of one model.
+
+    Args:
+        model: The graph after the graph passes; it is not changed.
+        slots: Its slots.
+        dialect: How the backend wants precisions written.
+        ranges: The calibrated range of each float tensor; may be empty where no plan quantises.
+    """
+
+    def __init__(
+        self, model: ir.Model, slots: SlotGraph, *, dialect: Dialect, ranges: Mapping[str, Range]
+    ) -> None:
+        self.model = model
+        self.slots = slots
+        self.dialect = dialect
+        self._ranges = ranges
+        self._twin = _same_values(slots)
+        self._weights: dict[str, quantize.Weights] = {}
+
+    def write(self, plan: Plan) -> ir.Model:
+        """A new graph that runs every slot as the plan says."""
+        return _Writing(self, plan).write()
+
+    def weights(self, node: ir.Node, source: str, extra: int) -> quantize.Weights:
+        """The quantised constants of a node that reads `source`; worked out once for all plans."""
+        name = str(node.name)
+        if name not in self._weights:
+            scale = float(self.mapping(source).scale)
+            self._weights[name] = quantize.weights(node, scale, channels=extra)
+        return self._weights[name]
+
+    def mapping(self, tensor: str) -> quantize.Affine:
+        """The mapping of a tensor; what only moves numbers shares the mapping of its source."""
+        source = self._twin.get(tensor, tensor)
+        return quantize.activation(
+            self._ranges[source], unsigned=self.dialect.unsigned_activations
+        )
+
+
+def _same_values(slots: SlotGraph) -> dict[str, str]:
+    """For the output of each kernel that only moves numbers: the tensor they come from."""
+    twin: dict[str, str] = {}
+    for slot in slots.slots:
+        if slot.op in kernels.MOVES and len(slot.inputs) == 1:
+            source = twin.get(slot.inputs[0], slot.inputs[0])
+            twin.update(dict.fromkeys(slot.outputs, source))
+    return twin
+
+
+class _Writing:
+    """One plan on its way into one copy of the graph."""
+
+    def __init__(self, writer: PlanWriter, plan: Plan) -> None:
+        self.writer = writer
+        self.dialect = writer.dialect
+        self.choices = plan.as_dict()
+        self.model = writer.model.clone()
+        self.graph = self.model.graph
+        self.nodes = {node.name: node for node in self.graph}
+        self.forms = Forms(self.graph, writer.mapping)
+        self.operands = Operands(self.graph, writer.dialect)
+        self.readers = _int8_readers(writer.slots, self._precision)
+        self.known: set[ir.Node] = set()
+
+    def write(self) -> ir.Model:
+        for slot in self.writer.slots.slots:
+            self._slot(slot, self._precision(slot))
+        for value in self.forms.changed():
+            self._restore(value)
+        self._drop_unused()
+        return self.model
+
+    def _precision(self, slot: Slot) -> Precision:
+        choice = self.choices.get(slot.name)
+        return choice.precision if choice else Precision.FP32
+
+    def _slot(self, slot: Slot, precision: Precision) -> None:
+        nodes = [self.nodes[name] for name in slot.nodes]
+        self.known.update(nodes)
+        match precision:
+            case Precision.INT8 if self.dialect.qdq:
+                self._int8(slot, nodes)
+            case Precision.INT4:
+                self._float(nodes, ir.DataType.FLOAT)
+                self.known.add(self.operands.to_int4(nodes[0]))
+            case Precision.FP16 | Precision.BF16 if self.dialect.casts:
+                self._float(nodes, DTYPES[precision])
+            case _:
+                self._float(nodes, None)
+
+    def _float(self, nodes: list[ir.Node], dtype: ir.DataType | None) -> None:
+        """Run nodes in a float type; None: in the types that they have."""
+        inside = {out for node in nodes for out in node.outputs}
+        for node in nodes:
+            fixed = _FP32_INPUTS.get(node.op_type, frozenset())
+            for index, value in enumerate(node.inputs):
+                if value is None or value in inside or index in fixed:
+                    continue
+                if kernels.is_activation(value):
+                    wanted = dtype or self.forms.original(value)
+                    node.replace_input_with(index, self.forms.as_float(value, wanted))
+                elif dtype and kernels.is_float(value):
+                    node.replace_input_with(index, self.operands.cast(value, dtype))
+            for out in node.outputs:
+                if kernels.is_float(out):
+                    self.forms.produced(out, dtype or self.forms.original(out))
+
+    def _int8(self, slot: Slot, nodes: list[ir.Node]) -> None:
+        """Run a kernel on integers: QuantizeLinear/DequantizeLinear around it."""
+        dtype = DTYPES[self.dialect.int8_float]
+        anchor, last = nodes[0], nodes[-1]
+        self._int8_inputs(anchor, dtype)
+        for node in nodes[1:]:
+            for index, value in enumerate(node.inputs):
+                if value is not None and kernels.constant(value) and kernels.is_float(value):
+                    node.replace_input_with(index, self.operands.cast(value, dtype))
+        source = last.outputs[0]
+        if len(nodes) > 1 and self._absorbs(last):
+            source = anchor.outputs[0]
+        elif len(nodes) > 1:
+            anchor.outputs[0].dtype = dtype
+        whole = self.dialect.quantized_outputs and not (
+            slot.op in self.dialect.float_outputs and slot.outputs[0] not in self.readers
+        )
+        for out in last.outputs:
+            carrier = source if out is last.outputs[0] else out
+            self.forms.produced(out, dtype, quantised=whole, source=carrier)
+
+    def _int8_inputs(self, node: ir.Node, dtype: ir.DataType) -> None:
+        """Read the activations as integers, and the constants as the op's int8 kernel wants them."""
+        weighted = node.op_type in quantize.WEIGHTED and kernels.constant(node.inputs[1]) is not None
+        extra = self._extra_channels(node) if weighted else 0
+        source = node.inputs[0]
+        for index, value in enumerate(node.inputs):
+            if value is None or not kernels.is_float(value) or (weighted and index > 0):
+                continue
+            if kernels.is_activation(value):
+                read = self.forms.as_int8(value, dtype, channels=extra)
+            else:
+                read = self.operands.constant(node, value, dtype)
+            node.replace_input_with(index, read)
+        if weighted and source is not None:
+            weights = self.writer.weights(node, str(source.name), extra)
+            self.operands.quantise(node, weights, dtype)
+
+    def _extra_channels(self, node: ir.Node) -> int:
+        """Zero channels that an int8 Conv with very few input channels gets."""
+        value, weight = node.inputs[0], node.inputs[1]
+        if node.op_type != "Conv" or value is None or weight is None or value.shape is None:
+            return 0
+        have = kernels.dims(weight)[1]
+        alone = node.attributes.get_int("group", 1) == 1
+        return max(0, self.dialect.int8_channels - have) if alone else 0
+
+    def _absorbs(self, node: ir.Node) -> bool:
+        """Whether saturation to the output's integers does what an activation node does."""
+        low, high = self.writer.mapping(str(node.outputs[0].name)).bounds
+        lowest, highest = _clip_bounds(node)
+        step = (high - low) / 255
+        return low >= lowest - step / 2 and high <= highest + step / 2
+
+    def _restore(self, value: ir.Value) -> None:
+        """Give readers that know nothing of the plan the tensor in its original type."""
+        strangers = [
+            (use.node, use.idx)
+            for use in value.uses()
+            if use.node not in self.known and use.node not in self.forms.added
+        ]
+        is_output = value.is_graph_output()
+        if not strangers and not is_output:
+            return
+        read = self.forms.as_float(value, self.forms.original(value))
+        for node, index in strangers:
+            node.replace_input_with(index, read)
+        if is_output:
+            name = str(value.name)
+            value.name, read.name = derived(name, "raw"), name
+            outputs = self.graph.outputs
+            outputs[:] = [read if out is value else out for out in outputs]
+
+    def _drop_unused(self) -> None:
+        """Remove what nothing reads any more: absorbed activations and replaced weights."""
+        common.RemoveUnusedNodesPass()(self.model)
+
+
+def _int8_readers(slots: SlotGraph, precision: Callable[[Slot], Precision]) -> frozenset[str]:
+    """The tensors that at least one int8 slot reads."""
+    return frozenset(
+        tensor
+        for slot in slots.slots
+        if precision(slot) is Precision.INT8
+        for tensor in slot.inputs
+    )
+
+
+def _clip_bounds(node: ir.Node) -> tuple[float, float]:
+    """The interval that an activation node clips to; empty where it is no clip."""
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    if node.op_type != "Clip":
+        return math.inf, -math.inf
+    low, high = (
+        kernels.constant(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 2)
+    )
+    return (
+        -math.inf if low is None else float(low.numpy()),
+        math.inf if high is None else float(high.numpy()),
+    )

@@ -1,0 +1,156 @@
+"""The constant operands of a kernel in the form that its precision needs."""
+
+import numpy as np
+import onnx_ir as ir
+
+from ..toolchain import kernels
+from ..toolchain.dialect import Dialect, Int4Form
+from ..toolchain.naming import derived
+from . import quantize, weight_only
+from .forms import SUFFIX, constant
+from .quantize import Affine, Integers, Weights
+
+_BIAS = 2  # ONNX Conv and Gemm: X, W, B
+
+
+class Operands:
+    """Makes constants of one graph, each once.
+
+    Args:
+        graph: The graph that is being written.
+        dialect: How the backend wants them.
+    """
+
+    def __init__(self, graph: ir.Graph, dialect: Dialect) -> None:
+        self._graph = graph
+        self._dialect = dialect
+
+    def cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """A float constant in another float type."""
+        if value.dtype is dtype:
+            return value
+        name = derived(str(value.name), SUFFIX[dtype])
+        present = self._graph.initializers.get(name)
+        if present is not None:
+            return present
+        tensor = kernels.constant(value)
+        array = np.asarray(None) if tensor is None else tensor.numpy()
+        return constant(self._graph, name, array.astype(dtype.numpy()))
+
+    def quantise(self, node: ir.Node, weights: Weights, dtype: ir.DataType) -> None:
+        """Put the quantised weight and bias of a Conv, Gemm or MatMul behind DequantizeLinear."""
+        # Named after the node: two nodes may share a weight and still differ in scale.
+        name = str(node.name)
+        read = self._dequantize(
+            node, derived(name, "q8"), weights.integers, weights.affine, axis=weights.axis, dtype=dtype
+        )
+        node.replace_input_with(1, read)
+        if weights.bias is None or weights.bias_integers is None or weights.bias_scale is None:
+            return
+        label = derived(derived(name, "raw"), "q8")
+        if self._dialect.int32_bias:
+            zero = np.zeros(weights.bias_scale.shape, np.int32)
+            affine = Affine(weights.bias_scale, zero)
+            bias = self._dequantize(node, label, weights.bias_integers, affine, axis=0, dtype=dtype)
+        else:
+            bias = constant(self._graph, label, weights.bias.astype(dtype.numpy()))
+        node.replace_input_with(_BIAS, bias)
+
+    def constant(self, node: ir.Node, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """A float constant of an element-wise int8 kernel, quantised per tensor."""
+        tensor = kernels.constant(value)
+        if tensor is None:
+            raise ValueError(f"{value.name}: not a constant")
+        unsigned = self._dialect.unsigned_activations
+        integers, affine = quantize.constant(tensor.numpy(), unsigned=unsigned)
+        name = derived(derived(str(node.name), "raw"), "q8")
+        return self._dequantize(node, name, integers, affine, axis=None, dtype=dtype)
+
+    def to_int4(self, node: ir.Node) -> ir.Node:
+        """Store the weight of a MatMul or Gemm in 4-bit blocks; returns the node that runs it."""
+        weight = kernels.constant(node.inputs[1])
+        if weight is None:
+            raise ValueError(f"{node.name}: no constant weight")
+        flipped = bool(node.attributes.get_int("transB", 0))
+        matrix = weight.numpy().T if flipped else weight.numpy()
+        steps, scale = weight_only.int4_blocks(matrix.astype(np.float32))
+        if self._dialect.int4 is Int4Form.MATMUL_NBITS:
+            return self._matmul_nbits(node, steps, scale)
+        affine = Affine(scale, np.zeros(scale.shape, np.int8))
+        name = derived(str(node.name), "q4")
+        zero = None  # int4 is symmetric: the zero point is left out
+        read = self._blocks(node, name, weight_only.as_int4(steps), affine.scale, zero)
+        node.replace_input_with(1, read)
+        if flipped:
+            node.attributes["transB"] = ir.AttrInt64("transB", 0)
+        return node
+
+    def _blocks(
+        self, node: ir.Node, name: str, integers: Integers, scale: quantize.Floats, zero: None
+    ) -> ir.Value:
+        inputs = [
+            constant(self._graph, name, integers),
+            constant(self._graph, derived(name, "scale"), scale),
+            zero,
+        ]
+        attributes = {"axis": 0, "block_size": weight_only.BLOCK}
+        return self._before(node, derived(name, "dq"), inputs[:2], attributes, ir.DataType.FLOAT)
+
+    def _matmul_nbits(
+        self, node: ir.Node, steps: Integers, scale: quantize.Floats
+    ) -> ir.Node:
+        packed, scales = weight_only.pack_matmul_nbits(steps.astype(np.int8), scale)
+        name = derived(str(node.name), "q4")
+        weight = constant(self._graph, name, packed)
+        scaled = constant(self._graph, derived(name, "scale"), scales.reshape(-1))
+        inputs = [node.inputs[0], weight, scaled]
+        if len(node.inputs) > _BIAS and node.inputs[_BIAS] is not None:
+            inputs += [None, None, node.inputs[_BIAS]]
+        attributes = {
+            "K": steps.shape[0],
+            "N": steps.shape[1],
+            "bits": 4,
+            "block_size": weight_only.BLOCK,
+            "accuracy_level": 4,  # int8 activations inside the kernel: what makes it fast on a CPU
+        }
+        new = ir.node(
+            "MatMulNBits", inputs, attributes, domain="com.microsoft", name=node.name, num_outputs=1
+        )
+        old = node.outputs[0]
+        new.outputs[0].name, new.outputs[0].type, new.outputs[0].shape = old.name, old.type, old.shape
+        ir.convenience.replace_nodes_and_values(
+            self._graph, node, [node], [new], [old], [new.outputs[0]]
+        )
+        return new
+
+    def _dequantize(  # noqa: PLR0913 - the parts of one node
+        self,
+        node: ir.Node,
+        name: str,
+        integers: Integers,
+        affine: Affine,
+        *,
+        axis: int | None,
+        dtype: ir.DataType,
+    ) -> ir.Value:
+        scale = affine.scale.astype(dtype.numpy())
+        inputs = [
+            constant(self._graph, name, integers),
+            constant(self._graph, derived(name, "scale"), scale),
+            constant(self._graph, derived(name, "zero"), affine.zero_point),
+        ]
+        attributes = {} if axis is None else {"axis": axis}
+        return self._before(node, derived(name, "dq"), inputs, attributes, dtype)
+
+    def _before(  # noqa: PLR0913 - the parts of one node
+        self,
+        node: ir.Node,
+        name: str,
+        inputs: list[ir.Value],
+        attributes: dict[str, int],
+        dtype: ir.DataType,
+    ) -> ir.Value:
+        out = ir.Value(name=name, type=ir.TensorType(dtype), shape=inputs[0].shape)
+        made = ir.node("DequantizeLinear", inputs, attributes, outputs=[out], name=name)
+        self._graph.insert_before(node, made)
+        return out

@@ -1,0 +1,171 @@
+"""From a graph to its decisions: groups nodes into kernels and lists what each may run in."""
+
+from collections.abc import Iterator, Sequence
+
+import onnx_ir as ir
+
+from . import kernels
+from .dialect import Dialect, Int4Form
+from .plan import NodeChoice, Precision
+from .slots import Edge, Slot, SlotGraph
+
+ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add"})
+INT4_MIN_DEPTH = 32  # one block of weights along K
+
+
+def find_slots(model: ir.Model, dialect: Dialect, precisions: Sequence[Precision]) -> SlotGraph:
+    """Group the float nodes of the main graph into slots, in topological order.
+
+    Args:
+        model: The graph, with the shape and type of every float tensor (`observe.annotate`).
+        dialect: What the backend can write.
+        precisions: What the device can run.
+    """
+    taken: set[ir.Node] = set()
+    slots: list[Slot] = []
+    for node in model.graph:
+        if node in taken or not any(kernels.is_activation(out) for out in node.outputs):
+            continue
+        group = _group(node, dialect)
+        taken.update(group)
+        slots.append(_slot(group, dialect, precisions))
+    return SlotGraph(tuple(slots), tuple(_edges(model.graph, slots)))
+
+
+def _group(node: ir.Node, dialect: Dialect) -> list[ir.Node]:
+    """The node and what the backend fuses into it: an activation, or the Mul of a SiLU."""
+    follower = _only_reader(node)
+    if follower is None:
+        return [node]
+    if node.op_type in ANCHORS and follower.op_type in dialect.fused_activations:
+        return [node, follower]
+    return [node]
+
+
+def _only_reader(node: ir.Node) -> ir.Node | None:
+    """The node that alone reads the only output of `node`, in the same graph."""
+    if len(node.outputs) != 1 or node.outputs[0].is_graph_output():
+        return None
+    uses = list(node.outputs[0].uses())
+    if len(uses) != 1 or uses[0].idx != 0 or uses[0].node.graph is not node.graph:
+        return None
+    return uses[0].node
+
+
+def _slot(nodes: list[ir.Node], dialect: Dialect, precisions: Sequence[Precision]) -> Slot:
+    anchor, last = nodes[0], nodes[-1]
+    inside = {out for node in nodes for out in node.outputs}
+    read = dict.fromkeys(
+        value
+        for node in nodes
+        for value in node.inputs
+        if value is not None and kernels.is_activation(value) and value not in inside
+    )
+    writes = [out for out in last.outputs if kernels.is_activation(out) and out.name]
+    choices, kept = _choices(anchor, dialect, precisions)
+    return Slot(
+        name=str(anchor.name),
+        op=anchor.op_type,
+        nodes=tuple(str(node.name) for node in nodes),
+        inputs=tuple(str(value.name) for value in read),
+        outputs=tuple(str(value.name) for value in writes),
+        key=_key(nodes),
+        kind=kernels.kind(anchor),
+        work=kernels.work(nodes, list(read), writes),
+        choices=choices,
+        kept=kept,
+    )
+
+
+def _choices(
+    node: ir.Node, dialect: Dialect, precisions: Sequence[Precision]
+) -> tuple[tuple[NodeChoice, ...], str]:
+    """What a slot may run in, fp32 first, and why nothing else is offered (or an empty text)."""
+    kept = _kept(node)
+    if kept:
+        return (NodeChoice(),), kept
+    legal = [p for p in precisions if p is not Precision.FP32 and _legal(node, p, dialect)]
+    reason = "" if legal else f"{dialect.name} has no lower precision for {node.op_type}"
+    return (NodeChoice(), *(NodeChoice(p) for p in legal)), reason
+
+
+def _kept(node: ir.Node) -> str:
+    """Why a node must stay as it is, whatever the backend."""
+    if node.op_type in kernels.RECURRENT:
+        return "recurrent layer: no safe low precision"
+    if node.op_type in kernels.CONTROL_FLOW:
+        return "control flow: its body stays as it is"
+    if node.domain not in {"", "ai.onnx"}:
+        return f"custom operator of {node.domain}"
+    if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
+        return "quantised already"
+    floats = [v for v in (*node.inputs, *node.outputs) if v is not None and kernels.is_float(v)]
+    if any(value.dtype != ir.DataType.FLOAT for value in floats):
+        return "not fp32 in the original"
+    return ""
+
+
+def _legal(node: ir.Node, precision: Precision, dialect: Dialect) -> bool:
+    """Whether the backend has a kernel for the node in a precision."""
+    if node.op_type not in dialect.ops.get(precision, frozenset()):
+        return False
+    weight = kernels.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    if precision is Precision.INT4:
+        return dialect.int4 is not Int4Form.NONE and _fits_int4(node, weight)
+    if precision is Precision.INT8 and node.op_type in {"Conv", "ConvTranspose", "Gemm"}:
+        return weight is not None and _constant_bias(node)
+    return True
+
+
+def _constant_bias(node: ir.Node) -> bool:
+    """Whether a Conv or Gemm has no bias or a constant one, and a Gemm no scaling."""
+    bias = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 - ONNX: X, W, B
+    scaled = any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta"))
+    flipped = bool(node.attributes.get_int("transA", 0)) if node.op_type == "Gemm" else False
+    return (bias is None or kernels.constant(bias) is not None) and not (scaled or flipped)
+
+
+def _fits_int4(node: ir.Node, weight: ir.TensorProtocol | None) -> bool:
+    """4-bit blocks need a constant matrix of at least one block of depth."""
+    if weight is None or len(weight.shape) != 2 or not _constant_bias(node):  # noqa: PLR2004
+        return False
+    depth = weight.shape[1] if node.attributes.get_int("transB", 0) else weight.shape[0]
+    return int(depth) >= INT4_MIN_DEPTH
+
+
+def _key(nodes: list[ir.Node]) -> str:
+    """Canonical text of a kernel: equal work on this device, equal text."""
+    anchor = nodes[0]
+    attributes = ",".join(
+        f"{name}={attr.value}"
+        for name, attr in sorted(anchor.attributes.items())
+        if attr.type not in {ir.AttributeType.GRAPH, ir.AttributeType.TENSOR}
+    )
+    shapes = ",".join(
+        ("w" if kernels.constant(v) is not None else "") + "x".join(map(str, kernels.dims(v)))
+        for v in anchor.inputs
+        if v is not None
+    )
+    fused = "+".join(node.op_type for node in nodes)
+    return f"{fused}|{attributes}|{shapes}"
+
+
+def _edges(graph: ir.Graph, slots: Sequence[Slot]) -> Iterator[Edge]:
+    """One edge for each float tensor that a slot or a graph output reads."""
+    producer = {tensor: i for i, slot in enumerate(slots) for tensor in slot.outputs}
+    consumers: dict[str, list[int]] = {}
+    for i, slot in enumerate(slots):
+        for tensor in slot.inputs:
+            consumers.setdefault(tensor, []).append(i)
+    values = {str(v.name): v for v in graph.inputs if kernels.is_float(v)}
+    values |= {str(out.name): out for node in graph for out in node.outputs if out.name}
+    outputs = {value.name for value in graph.outputs}
+    for tensor, value in values.items():
+        if tensor in consumers or (tensor in outputs and tensor in producer):
+            yield Edge(
+                tensor=tensor,
+                producer=producer.get(tensor, -1),
+                consumers=tuple(consumers.get(tensor, ())),
+                elements=kernels.elements(value),
+                is_output=tensor in outputs,
+            )

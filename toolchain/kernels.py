@@ -1,0 +1,99 @@
+"""What hwc knows about operators: their class, their work, and why some never leave fp32."""
+
+import math
+
+import onnx_ir as ir
+
+from .slots import Work
+
+FLOATS = frozenset(
+    {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+)
+
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+# These only move numbers: output and input hold the same values, so they share one quantisation.
+MOVES = frozenset(
+    {
+        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "Split"),
+        *("MaxPool", "DepthToSpace", "SpaceToDepth", "Expand", "Identity"),
+    }
+)
+_KINDS = {
+    "gemm": frozenset({"Gemm", "MatMul"}),
+    "norm": frozenset(
+        {"LayerNormalization", "BatchNormalization", "InstanceNormalization", "Softmax"}
+        | {"GroupNormalization", "LogSoftmax", "ReduceMean", "ReduceSum", "ReduceL2", "ReduceMax"}
+    ),
+    "pool": frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize"}),
+    "recurrent": RECURRENT,
+    "move": MOVES | {"Concat", "Pad"},
+    "other": CONTROL_FLOW,
+}
+
+
+def is_float(value: ir.Value | None) -> bool:
+    """Whether a value is a floating-point tensor."""
+    return value is not None and value.dtype in FLOATS
+
+
+def is_activation(value: ir.Value | None) -> bool:
+    """Whether a value is a float tensor that the model computes (not a weight or a constant)."""
+    return value is not None and is_float(value) and constant(value) is None
+
+
+def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The tensor of an initialiser or of a Constant node; None for anything computed."""
+    if value is None or value.is_graph_input():
+        return None
+    return ir.convenience.get_const_tensor(value)
+
+
+def dims(value: ir.Value) -> tuple[int, ...]:
+    """The static shape of a value; a free dimension counts as 1."""
+    if value.shape is None:
+        return ()
+    return tuple(d if isinstance(d, int) else 1 for d in value.shape)
+
+
+def elements(value: ir.Value) -> int:
+    """How many elements a value has; a free dimension counts as 1."""
+    return math.prod(dims(value))
+
+
+def kind(node: ir.Node) -> str:
+    """The operator class of a node, as `Slot.kind` lists them."""
+    if node.op_type in {"Conv", "ConvTranspose"}:
+        return "conv" if node.attributes.get_int("group", 1) == 1 else "depthwise"
+    for name, ops in _KINDS.items():
+        if node.op_type in ops:
+            return name
+    return "elementwise"
+
+
+def macs(node: ir.Node) -> int:
+    """Multiply-accumulates of one node; 0 where it does not multiply matrices."""
+    if node.op_type == "Conv":
+        weight = node.inputs[1]
+        return elements(node.outputs[0]) * math.prod(dims(weight)[1:]) if weight else 0
+    if node.op_type == "ConvTranspose":
+        weight, x = node.inputs[1], node.inputs[0]
+        return elements(x) * math.prod(dims(weight)[1:]) if weight and x else 0
+    if node.op_type in {"Gemm", "MatMul"} and node.inputs[0] is not None:
+        shape = dims(node.inputs[0])
+        depth = shape[0] if node.attributes.get_int("transA", 0) else (shape or (1,))[-1]
+        return elements(node.outputs[0]) * depth
+    return 0
+
+
+def work(nodes: list[ir.Node], reads: list[ir.Value], writes: list[ir.Value]) -> Work:
+    """What a fused kernel has to do."""
+    weights = sum(
+        elements(value) for node in nodes for value in node.inputs if value and constant(value)
+    )
+    return Work(
+        macs=sum(macs(node) for node in nodes),
+        weights=weights,
+        reads=sum(elements(value) for value in reads),
+        writes=sum(elements(value) for value in writes),
+    )

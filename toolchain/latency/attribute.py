@@ -1,0 +1,108 @@
+"""Whose time is it: gives each measured kernel to a slot, or to a tensor whose form it changes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from ..engine import KernelTime
+from ..naming import base
+from ..slots import SlotGraph
+
+# What runtimes insert to change type or layout; a model's own Transpose, Cast or Pad is a slot.
+CONVERSIONS = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Pad", "ReorderInput"}
+    | {"ReorderOutput"}
+)
+
+
+@dataclass(slots=True)
+class Attribution:
+    """Where the time of one build went, in microseconds.
+
+    Attributes:
+        slots: By index of the slot.
+        edges: By index of the edge whose tensor is converted.
+        rest: What belongs to neither, such as shape arithmetic.
+    """
+
+    slots: dict[int, float] = field(default_factory=dict)
+    edges: dict[int, float] = field(default_factory=dict)
+    rest: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """The sum over all kernels."""
+        return sum(self.slots.values()) + sum(self.edges.values()) + self.rest
+
+
+def attribute(
+    times: Sequence[tuple[KernelTime, float]], graph: ir.Graph, slots: SlotGraph
+) -> Attribution:
+    """Give every kernel's time to a slot, an edge or the rest.
+
+    Args:
+        times: Each kernel with its typical time in one run, in microseconds.
+        graph: The graph that really ran: its nodes bear the kernels' names.
+        slots: The slots of the graph that the plan was written into.
+    """
+    owners = _Owners(graph, slots)
+    result = Attribution()
+    for kernel, us in times:
+        slot, edge = owners.of(kernel)
+        if edge is not None:
+            result.edges[edge] = result.edges.get(edge, 0.0) + us
+        elif slot is not None:
+            result.slots[slot] = result.slots.get(slot, 0.0) + us
+        else:
+            result.rest += us
+    return result
+
+
+class _Owners:
+    def __init__(self, graph: ir.Graph, slots: SlotGraph) -> None:
+        self._slots = slots
+        self._writer = {t: i for i, slot in enumerate(slots.slots) for t in slot.outputs}
+        self._node = {name: i for i, slot in enumerate(slots.slots) for name in slot.nodes}
+        self._edge = {edge.tensor: i for i, edge in enumerate(slots.edges)}
+        self._nodes = {str(node.name): node for node in graph}
+        self._names: dict[str, tuple[str, ...]] = {}
+
+    def of(self, kernel: KernelTime) -> tuple[int | None, int | None]:
+        """The slot or the edge that a kernel belongs to; neither where it is not known."""
+        self._names[kernel.name] = kernel.tensors
+        known = next((t for t in map(base, kernel.tensors) if t in self._writer), None)
+        if kernel.op not in CONVERSIONS:
+            return (self._writer[known] if known else self._by_name(kernel.name)), None
+        if known and self._slots.slots[self._writer[known]].op == kernel.op:
+            return self._writer[known], None
+        return None, self._edge_of(kernel)
+
+    def _by_name(self, name: str) -> int | None:
+        return self._node.get(name.partition("_token_")[0])
+
+    def _edge_of(self, kernel: KernelTime) -> int | None:
+        """The tensor that a conversion reads, in whatever form: follow its first input up."""
+        for name in (*kernel.tensors, *self._upstream(self._nodes[kernel.name])):
+            if base(name) in self._edge:
+                return self._edge[base(name)]
+        return None
+
+    def _upstream(self, node: ir.Node) -> Iterator[str]:
+        value = node.inputs[0]
+        while value is not None:
+            yield str(value.name)
+            producer = value.producer()
+            if producer is None:
+                return
+            yield from self._names.get(str(producer.name), ())
+            value = producer.inputs[0] if producer.inputs else None
+
+
+def edge_owners(slots: SlotGraph) -> Mapping[int, int]:
+    """The slot that pays for a layout change on an edge: who writes it, else who reads it."""
+    return {
+        i: edge.producer if edge.producer >= 0 else edge.consumers[0]
+        for i, edge in enumerate(slots.edges)
+        if edge.producer >= 0 or edge.consumers
+    }
