@@ -1,0 +1,124 @@
+"""The command `hwc`: finds the subcommand, loads only that one, and shows errors as one line."""
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import FrameType
+from typing import Never
+
+import click
+
+from .. import __version__
+from ..toolchain.errors import HwcError, InputError, OutputError
+
+# Name: (module and attribute, one line of help, so that `hwc --help` imports none of them).
+COMMANDS = {
+    "compile": (".compile:command", "Compile a model for a device into a bundle."),
+    "show": (".show:command", "Show what was chosen for each node of a bundle, and why."),
+    "verify": (".verify:command", "Check a bundle again: its bytes, its numbers, its speed."),
+    "run": (".run:command", "Run a bundle on inputs from a file."),
+    "bench": (".bench:command", "Time a bundle beside the original model."),
+    "build": (".build:command", "Build the engine of a bundle, on its device."),
+    "devices": (".devices:command", "List the known devices, or show one."),
+}
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+TERMINATED = 143  # 128 + SIGTERM
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the options before the subcommand say."""
+
+    debug: bool = False
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all subcommands, in the order in which a user meets them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one subcommand."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(import_module(module, __package__), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hwc")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def hwc(context: click.Context, *, debug: bool) -> None:
+    r"""Compile a trained model for a device: smaller, faster, and verified.
+
+    \b
+    hwc compile model.onnx --device host --data calib.npz --max-drop 1%
+    hwc show model.hwc
+    """
+    context.ensure_object(Settings).debug = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> Never:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    settings = Settings()
+    try:
+        hwc.main(arguments, prog_name="hwc", obj=settings, standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        _quiet_stdout()
+        sys.exit(1)
+    except (HwcError, click.ClickException, OSError) as error:
+        if settings.debug:
+            traceback.print_exc()
+        text, code = describe(error)
+        click.echo(f"hwc: error: {text}", err=True)
+        sys.exit(code)
+    sys.exit(0)
+
+
+def describe(error: HwcError | click.ClickException | OSError) -> tuple[str, int]:
+    """The one line that a user reads about an error, and the exit code."""
+    if isinstance(error, HwcError):
+        text, code = str(error), error.exit_code
+    elif isinstance(error, click.ClickException):
+        command = (
+            error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "hwc"
+        )
+        text, code = f"{error.format_message()} See '{command} --help'.", error.exit_code
+    else:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        place = f"{error.filename}: " if error.filename else ""
+        text = f"{place}{error.strerror or error}"
+        code = OutputError.exit_code if full else InputError.exit_code
+    return " ".join(text.split()), code
+
+
+def _terminate(number: int, frame: FrameType | None) -> Never:
+    """End as Ctrl-C does: what was half written is removed on the way out."""
+    del number, frame
+    sys.exit(TERMINATED)
+
+
+def _quiet_stdout() -> None:
+    """Let the interpreter's own last flush of a closed pipe go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
