@@ -92,9 +92,9 @@ def has_body(op: str, opset: int) -> bool:
 
 
 def same_meaning(op: str, opset: int, target: int) -> bool:
-    """Whether an operator exists in both opsets and was not redefined between them."""
+    """Whether an operator is in use in both opsets and was not redefined between them."""
     new, old = schema(op, opset), schema(op, target)
-    if new is None or old is None:
+    if new is None or old is None or old.deprecated:
         return False
     return new.since_version == old.since_version or op not in _REDEFINED
 

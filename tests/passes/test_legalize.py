@@ -122,7 +122,7 @@ def test_a_listed_equivalent_with_the_same_numbers(case: Case, dialect: Dialect)
     rng = np.random.default_rng(0)
     before = parse(*case)
     feeds = {
-        value.name: np.array([1], bool)[0]
+        value.name: np.ones((), bool)
         if value.dtype is ir.DataType.BOOL
         else rng.standard_normal(list(value.shape)).astype(np.float32)
         for value in before.graph.inputs
