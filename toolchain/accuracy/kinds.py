@@ -1,0 +1,138 @@
+"""What an output of a model is: classes, a sequence or map of classes, values or discrete values.
+
+The kind is read off the original model's outputs on real samples, since ONNX does not say it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from ..engine import Array
+
+_UNIFORM = 0.75  # entropy of softmax over log K, mean of the samples: trained classifiers are below
+_SUM = 1e-2  # how far from one the sum of probabilities may be (fp16 softmax over 6,625 classes)
+
+
+class Kind(StrEnum):
+    """What an output holds."""
+
+    CLASSES = "classes"  # [batch, K]: logits or probabilities
+    SEQUENCE = "sequence of classes"  # [batch, T, K]: probabilities
+    MAP = "map of classes"  # [batch, K, H, W] or [batch, H, W, K]: probabilities
+    VALUES = "values"  # detections, embeddings, regressions, states
+    DISCRETE = "discrete values"  # integers, booleans, texts
+
+
+@dataclass(frozen=True, slots=True)
+class OutputKind:
+    """The kind of one output.
+
+    Attributes:
+        kind: What it holds.
+        axis: The class or channel axis.
+        size: Its length; 1 where it changes from sample to sample (then all values are pooled).
+        probabilities: Whether classes are given as probabilities rather than logits.
+        common: The class that is seen most: the blank or background of sequences and maps.
+        why: How this was recognised.
+    """
+
+    kind: Kind
+    axis: int = -1
+    size: int = 1
+    probabilities: bool = False
+    common: int = 0
+    why: str = ""
+
+
+def kind_of(arrays: Sequence[Array]) -> OutputKind:
+    """Recognise an output from what the original model gave on a few samples."""
+    first = arrays[0]
+    if first.dtype.kind in "biuOSU":
+        return OutputKind(Kind.DISCRETE, why=f"{first.dtype}")
+    if _is_rows(arrays):
+        return _rows_kind([class_rows(array) for array in arrays])
+    for axis in _class_axes(first):
+        if all(_is_probabilities(np.moveaxis(array, axis, -1)) for array in arrays):
+            return _positions_kind(arrays, axis)
+    return _values(arrays, "neither classes nor probabilities")
+
+
+def class_rows(array: Array) -> Array:
+    """An output [batch, K] or [batch, K, 1, 1] as [batch, K]; [K] as [1, K]."""
+    return array.reshape(1, -1) if array.ndim == 1 else array.reshape(array.shape[0], -1)
+
+
+def looks_like_classes(array: Array) -> bool:
+    """Whether an output has the shape of class scores: one axis of at least two, and the batch."""
+    return array.ndim > 0 and array.dtype.kind == "f" and _is_rows([array])
+
+
+def _is_rows(arrays: Sequence[Array]) -> bool:
+    """Whether all outputs are one vector of the same length >= 2 for each batch element."""
+    inner = {array.shape[1:] if array.ndim > 1 else array.shape for array in arrays}
+    sizes = [dim for dim in next(iter(inner)) if dim != 1]
+    return len(inner) == 1 and len(sizes) == 1 and sizes[0] > 1
+
+
+def _rows_kind(rows: Sequence[Array]) -> OutputKind:
+    """Classes, unless the vectors are embeddings or regressions."""
+    stacked = np.concatenate([row.astype(np.float64) for row in rows])
+    size = stacked.shape[1]
+    if _is_probabilities(stacked):
+        return OutputKind(Kind.CLASSES, size=size, probabilities=True, why="sums to one")
+    if np.allclose(np.linalg.norm(stacked, axis=1), 1, atol=1e-3):
+        return OutputKind(Kind.VALUES, size=size, why="an embedding of unit length")
+    entropy = _entropy(stacked)
+    if entropy > _UNIFORM:
+        return OutputKind(
+            Kind.VALUES, size=size, why=f"as logits nearly uniform (entropy {entropy:.0%})"
+        )
+    return OutputKind(Kind.CLASSES, size=size, why=f"peaked logits (entropy {entropy:.0%})")
+
+
+def _entropy(logits: Array) -> float:
+    """Mean entropy of the softmax over its largest possible value, log K."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    p = np.exp(shifted)
+    p /= p.sum(axis=1, keepdims=True)
+    return float(-(p * np.log(p + 1e-300)).sum(axis=1).mean() / np.log(logits.shape[1]))
+
+
+def _class_axes(array: Array) -> tuple[int, ...]:
+    """The axes that may count classes: the last one of rank 3; axis 1 first for rank 4."""
+    return {3: (-1,), 4: (1, -1)}.get(array.ndim, ())
+
+
+def _is_probabilities(rows: Array) -> bool:
+    """Whether the last axis holds probabilities of at least two classes."""
+    return bool(
+        rows.shape[-1] > 1
+        and (rows >= 0).all()
+        and np.abs(rows.sum(axis=-1, dtype=np.float64) - 1).max() < _SUM
+    )
+
+
+def _positions_kind(arrays: Sequence[Array], axis: int) -> OutputKind:
+    """A sequence or a map of classes."""
+    kind = Kind.SEQUENCE if arrays[0].ndim == 3 else Kind.MAP  # noqa: PLR2004 - batch, T, classes
+    found = np.concatenate([array.argmax(axis).ravel() for array in arrays])
+    return OutputKind(
+        kind,
+        axis=axis,
+        size=arrays[0].shape[axis],
+        probabilities=True,
+        common=int(np.bincount(found).argmax()),
+        why="sums to one at each position",
+    )
+
+
+def _values(arrays: Sequence[Array], why: str) -> OutputKind:
+    """Values with a channel axis: axis 1 of rank 4 (NCHW), else the last."""
+    first = arrays[0]
+    axis = 1 if first.ndim == 4 else -1  # noqa: PLR2004 - NCHW
+    sizes = {array.shape[axis] if array.ndim else 1 for array in arrays}
+    if len(sizes) > 1:
+        return OutputKind(Kind.VALUES, axis, 1, why=f"{why}; channels vary")
+    return OutputKind(Kind.VALUES, axis, sizes.pop(), why=why)

@@ -1,0 +1,127 @@
+"""The metric of a compilation: what the user named, or else what fits the model's outputs."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..engine import Array
+from ..errors import InputError, UsageError
+from .agreement import Measure, agreement_measure
+from .function import load_function
+from .intervals import Scored
+from .kinds import class_rows, kind_of, looks_like_classes
+from .labelled import TopK, UserMetric
+from .metric import Metric, Outputs, Tallied
+
+_EXAMPLES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the outputs are those of the original; the worst output decides.
+
+    Attributes:
+        measures: One for each output, by name.
+        name: What the report calls it.
+        why: Why each output is measured as it is.
+    """
+
+    measures: Mapping[str, Measure]
+    name: str
+    why: str
+
+    def score(
+        self,
+        outputs: Iterable[Outputs],
+        reference: Iterable[Outputs],
+        labels: Iterable[Array | None],  # noqa: ARG002 - there are none
+    ) -> Scored:
+        """Compare with the original's outputs."""
+        rows = [
+            [m.tally(out[name], ref[name]) for name, m in self.measures.items()]
+            for out, ref in zip(outputs, reference, strict=True)
+        ]
+        tallies = np.array([np.concatenate(row) for row in rows])
+        return Tallied(tallies, self._finisher([len(part) for part in rows[0]]), self._each(rows))
+
+    def _finisher(self, lengths: Sequence[int]) -> Callable[[Array], Array]:
+        """The worst of all outputs' figures."""
+        cuts = np.cumsum(lengths)[:-1]
+
+        def finish(sums: Array) -> Array:
+            parts = np.split(sums, cuts, axis=1)
+            figures = [m.finish(p) for m, p in zip(self.measures.values(), parts, strict=True)]
+            worst: Array = np.min(figures, axis=0)
+            return worst
+
+        return finish
+
+    def _each(self, rows: Sequence[Sequence[Array]]) -> Array | None:
+        """Each sample's agreement, where one output's is counted sample by sample."""
+        counted = len(rows[0]) == 1 and len(rows[0][0]) == 2  # noqa: PLR2004 - [agreement, 1]
+        return np.array([row[0][0] for row in rows]) if counted else None
+
+
+def choose_metric(spec: str, reference: Sequence[Outputs], *, labelled: bool) -> Metric:
+    """Make the metric that the user named, or the one that fits the outputs.
+
+    Args:
+        spec: `auto`, `top1`, `top5` or `module:function`.
+        reference: Outputs of the original model.
+        labelled: Whether the samples have labels.
+
+    Raises:
+        UsageError: No such metric, or it needs labels.
+        InputError: The model's outputs do not fit the metric, or the function is not found.
+    """
+    if spec == "auto":
+        return _automatic(reference, labelled=labelled)
+    if not labelled:
+        raise UsageError(f"--metric {spec} needs labels", "give labelled data with --eval")
+    if spec in ("top1", "top5"):
+        output = _class_output(reference[0])
+        if output is None:
+            shapes = ", ".join(
+                f"{name} {list(array.shape)}" for name, array in reference[0].items()
+            )
+            raise InputError(
+                f"--metric {spec} needs an output of class scores [batch, classes], not {shapes}",
+                "use --metric module:function",
+            )
+        k = min(int(spec.removeprefix("top")), class_rows(reference[0][output]).shape[1])
+        return TopK(k, output, spec)
+    if ":" not in spec:
+        raise UsageError(f"unknown metric '{spec}'", "use auto, top1, top5 or module:function")
+    return UserMetric(load_function(spec), spec)
+
+
+def agreement(reference: Sequence[Outputs], remark: str = "no labels") -> Agreement:
+    """The agreement that fits the original's outputs, judged by a few of them."""
+    step = max(1, len(reference) // _EXAMPLES)
+    examples = [reference[index] for index in range(0, len(reference), step)][:_EXAMPLES]
+    kinds = {name: kind_of([out[name] for out in examples]) for name in examples[0]}
+    named = {name: agreement_measure(kind) for name, kind in kinds.items()}
+    reasons = [
+        f"{name} {list(examples[0][name].shape)} is {kind.kind} ({kind.why}): {named[name][0]}"
+        for name, kind in kinds.items()
+    ]
+    names = list(dict.fromkeys(label for label, _ in named.values()))
+    title = names[0] if len(named) == 1 else f"worst of {' and '.join(names)}"
+    measures = {name: measure for name, (_, measure) in named.items()}
+    return Agreement(measures, title, f"{remark}; " + "; ".join(reasons))
+
+
+def _automatic(reference: Sequence[Outputs], *, labelled: bool) -> Metric:
+    """Top-1 with labels of a classifier, agreement otherwise."""
+    output = _class_output(reference[0])
+    if not labelled:
+        return agreement(reference)
+    if output is None or len(reference[0]) > 1:
+        return agreement(reference, "labels are not used, since no output is only class scores")
+    return TopK(1, output, "top1", f"labels, and {output} holds class scores")
+
+
+def _class_output(outputs: Outputs) -> str | None:
+    """The first output that has the shape of class scores."""
+    return next((name for name, array in outputs.items() if looks_like_classes(array)), None)

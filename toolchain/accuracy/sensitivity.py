@@ -1,0 +1,124 @@
+"""How much each choice of each slot hurts by itself: the table that the search adds up."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine import Feeds, Runner
+from ..errors import BackendError
+from ..plan import NodeChoice, Plan
+from ..progress import Progress, Silent
+from ..slots import SlotGraph
+from .agreement import Measure, loss_measure
+from .evaluator import Evaluator, Reference
+from .kinds import kind_of
+from .metric import Outputs
+
+Told = Callable[[str, NodeChoice, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A smooth distance from the original's outputs on a few samples, summed over the outputs.
+
+    KL divergence for class scores, fraction of variance unexplained otherwise: top-1 agreement on
+    a few samples is too coarse to rank the choices of single slots.
+
+    Attributes:
+        feeds: The samples.
+        reference: The original's outputs for them.
+        measures: One for each output, by name.
+    """
+
+    feeds: Sequence[Feeds]
+    reference: Sequence[Outputs]
+    measures: Mapping[str, Measure]
+
+    @classmethod
+    def of(cls, reference: Reference, count: int) -> Self:
+        """Take evenly spaced samples; there may be fewer than `count`."""
+        size = len(reference)
+        indices = np.unique(np.linspace(0, size - 1, min(count, size)).astype(int)).tolist()
+        rows = [reference.outputs[index] for index in indices]
+        measures = {name: loss_measure(kind_of([row[name] for row in rows])) for name in rows[0]}
+        return cls([reference.samples[index].feeds for index in indices], rows, measures)
+
+    def __call__(self, runner: Runner) -> float:
+        """The loss of an engine."""
+        sums = {
+            name: np.zeros_like(measure.tally(self.reference[0][name], self.reference[0][name]))
+            for name, measure in self.measures.items()
+        }
+        for feeds, expected in zip(self.feeds, self.reference, strict=True):
+            got = runner(feeds)
+            for name, measure in self.measures.items():
+                sums[name] += measure.tally(got[name], expected[name])
+        return sum(float(m.finish(sums[name][None])[0]) for name, m in self.measures.items())
+
+
+def sensitivity(
+    evaluator: Evaluator,
+    graph: SlotGraph,
+    *,
+    count: int = 16,
+    progress: Progress | None = None,
+    told: Told | None = None,
+) -> npt.NDArray[np.float64]:
+    """Change one slot at a time from the fp32 plan, and measure the loss.
+
+    The fp32 plan's own loss (the backend's rounding) is the noise floor and is subtracted, so a
+    loss of 0 means that nothing beyond it was seen.
+
+    Args:
+        evaluator: Realises plans and has the data; its count of evaluations is not touched.
+        graph: The slots.
+        count: How many samples to use.
+        progress: Told of each step.
+        told: Called with slot, choice and loss as they become known.
+
+    Returns:
+        Losses, shape (slots, most choices): column k is for `slot.choices[k]`; 0 for fp32,
+        infinite where the backend refuses the choice, NaN where a slot has no such choice.
+    """
+    progress = progress or Silent()
+    loss = Loss.of(evaluator.reference, count)
+    base = Plan.of((slot.name, slot.choices[0]) for slot in graph.slots)
+    table = np.full(
+        (len(graph.slots), max((len(s.choices) for s in graph.slots), default=1)), np.nan
+    )
+    table[:, 0] = 0.0
+    steps = [
+        (row, column)
+        for row, slot in enumerate(graph.slots)
+        for column in range(1, len(slot.choices))
+    ]
+    with progress.stage("sensitivity", len(steps) + 1) as step:
+        floor = loss(evaluator.realise(base)) if steps else 0.0
+        step()
+        for row, column in steps:
+            slot = graph.slots[row]
+            choice = slot.choices[column]
+            changed = _loss_of(_changed(base, row, choice), loss, evaluator)
+            table[row, column] = max(0.0, changed - floor)
+            if told:
+                told(slot.name, choice, float(table[row, column]))
+            step()
+    return table
+
+
+def _changed(base: Plan, row: int, choice: NodeChoice) -> Plan:
+    """The plan with another choice for one slot."""
+    choices = list(base.choices)
+    choices[row] = (choices[row][0], choice)
+    return Plan(tuple(choices))
+
+
+def _loss_of(plan: Plan, loss: Loss, evaluator: Evaluator) -> float:
+    """The loss of a plan; infinite where the backend cannot build it."""
+    try:
+        return loss(evaluator.realise(plan))
+    except BackendError:
+        return float("inf")
