@@ -104,6 +104,7 @@ class DeviceProfile:
         power_modes: By name.
         efficiency: Fraction of the peak (by operator class) and of the bandwidth (`memory`) that
             real kernels reach, as the estimator uses it.
+        cache_bandwidth: Bandwidth of the last-level cache, in GB/s; None where nobody says.
         clock: Compute clock that the peaks hold for, in MHz; None where nobody says.
         grain: Output elements that keep one compute unit busy; a kernel with fewer than
             `grain * units` leaves units idle.
@@ -126,6 +127,7 @@ class DeviceProfile:
     sparse_2_4: Figure | None = None
     power_modes: Mapping[str, PowerMode] = field(default_factory=dict)
     efficiency: Mapping[str, Figure] = field(default_factory=dict)
+    cache_bandwidth: Figure | None = None
     clock: Figure | None = None
     grain: Figure | None = None
     error: ErrorRange | None = None
@@ -159,6 +161,8 @@ class DeviceProfile:
                 then.bandwidth.value / now.bandwidth.value, then.bandwidth, how
             ),
             launch=self.launch.times(1 / clock, then.clock, how),
+            cache_bandwidth=self.cache_bandwidth
+            and self.cache_bandwidth.times(clock, then.clock, how),
             clock=self.clock and self.clock.times(clock, then.clock, how),
             power_mode=name,
             origins={**self.origins, "units": then.units},
@@ -186,6 +190,7 @@ class DeviceProfile:
             ("clock", "MHz", self.clock),
             ("bandwidth", "GB/s", self.bandwidth),
             ("cache", "MiB", self.cache),
+            ("cache_bandwidth", "GB/s", self.cache_bandwidth),
             ("memory", "GiB", self.memory),
             ("launch", "us", self.launch),
             ("sparse_2_4", "x", self.sparse_2_4),

@@ -44,7 +44,16 @@ REQUIRED = (
     "memory",
     "launch",
 )
-OPTIONAL = ("sparse_2_4", "clock", "grain", "power_mode", "power_modes", "efficiency", "error")
+OPTIONAL = (
+    "sparse_2_4",
+    "cache_bandwidth",
+    "clock",
+    "grain",
+    "power_mode",
+    "power_modes",
+    "efficiency",
+    "error",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +169,7 @@ def parse_profile(data: bytes, file: str) -> DeviceProfile:
         sparse_2_4=figure(top, "sparse_2_4") if "sparse_2_4" in top.body else None,
         power_modes=modes,
         efficiency=_efficiency(top, figure),
+        cache_bandwidth=figure(top, "cache_bandwidth") if "cache_bandwidth" in top.body else None,
         clock=figure(top, "clock") if "clock" in top.body else None,
         grain=figure(top, "grain") if "grain" in top.body else None,
         error=_error(top, figure),
