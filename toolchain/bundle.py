@@ -12,12 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .accuracy.stacked import read_npz
 from .archive import LIMITS, Limits, check_member, pack, unpack
-from .arrays import load_arrays, save_arrays
 from .codec import canonical, parse
 from .device import DeviceProfile
 from .engine import Array, Check, Engine, Feeds, Status
 from .errors import InputError, IntegrityError, OutputError
+from .npz import write_npz
 from .output import atomic_output
 from .output import check_target as check_output
 from .plan import Plan
@@ -275,13 +276,13 @@ def write_golden(path: Path, pairs: tuple[tuple[Feeds, Feeds], ...]) -> None:
     for index, (feeds, outputs) in enumerate(pairs):
         arrays |= {f"{index}<{name}": array for name, array in feeds.items()}
         arrays |= {f"{index}>{name}": array for name, array in outputs.items()}
-    save_arrays(path, arrays)
+    write_npz(path, arrays)
 
 
 def read_golden(path: Path) -> tuple[tuple[Feeds, Feeds], ...]:
     """Read what `write_golden` wrote."""
     pairs: dict[int, tuple[dict[str, Array], dict[str, Array]]] = {}
-    for key, array in load_arrays(path).items():
+    for key, array in read_npz(path).items():
         index, mark, name = re.split("([<>])", key, maxsplit=1)
         feeds, outputs = pairs.setdefault(int(index), ({}, {}))
         (feeds if mark == "<" else outputs)[name] = array

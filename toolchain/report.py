@@ -41,6 +41,11 @@ class Latency:
     runs: int = 0
     residual: float | None = None
 
+    @classmethod
+    def measured(cls, spread: Spread, runs: int, clock: Clock, source: str) -> Self:
+        """A measurement, with who made it."""
+        return cls(spread.median, Origin.MEASURED, source, clock, spread, runs)
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:

@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from .engine import Feeds, Runner
 
+_RESAMPLES = 500
+_NO_TIME = 1e-3  # microseconds, what a clock that did not move is taken for
+_Durations = npt.NDArray[np.float64]  # microseconds, shape (runs,)
 _Samples = npt.NDArray[np.float64]  # microseconds of one runner: (runs, 2), a column a clock
 
 
@@ -43,7 +46,7 @@ class Spread:
     p90: float
 
     @classmethod
-    def of(cls, us: npt.NDArray[np.float64]) -> Self:
+    def of(cls, us: _Durations) -> Self:
         """Summarise durations of shape (runs,)."""
         p10, median, p90 = (float(value) for value in np.percentile(us, (10, 50, 90)))
         return cls(median, p10, p90)
@@ -71,6 +74,14 @@ class Timing:
     width: float = 0.01
     seconds: float = 10.0
     sample_us: float = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """One engine measured alone: its times by clock, in microseconds, and how many runs."""
+
+    spread: Mapping[Clock, Spread]
+    runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,32 +130,39 @@ def paired_latency(a: Runner, b: Runner, feeds: Feeds, timing: Timing = DEFAULT)
     return _summary(times[: run + 1], settled=done)
 
 
-def latency(runner: Runner, feeds: Feeds, timing: Timing = DEFAULT) -> dict[Clock, Spread]:
+def latency(runner: Runner, feeds: Feeds, timing: Timing = DEFAULT) -> Times:
     """Measure one engine alone, for at most a tenth of the time that a comparison may take."""
     stop = time.perf_counter() + timing.seconds / 10
     repeat = _repeats(runner, feeds, timing)
     times: list[tuple[float, float]] = []
-    while len(times) < timing.min_runs or time.perf_counter() < stop:
+    while len(times) < timing.min_runs or (
+        len(times) < timing.max_runs and time.perf_counter() < stop
+    ):
         times.append(_sample(runner, feeds, repeat))
-    return _spreads(np.array(times))
+    return Times(_spreads(np.array(times)), len(times))
 
 
-def ratio_interval(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Interval:
+def ratio_interval(a: _Durations, b: _Durations) -> Interval:
     """Median of a/b with its 95 % interval, for paired durations of shape (runs,).
 
-    A moving-block bootstrap (Kunsch 1989): neighbouring runs share the machine's state, and
-    resampling single pairs would call the interval narrower than it is.
+    The wider of two bootstraps. Neighbouring runs share the machine's state, and resampling single
+    pairs would then call the interval narrower than it is: so blocks are drawn too (moving-block
+    bootstrap, Kunsch 1989). Where runs are independent, single pairs cover better.
     """
-    ratios = a / np.maximum(b, 1e-3)
+    ratios = a / np.maximum(b, _NO_TIME)
+    blocks = (1, max(1, round(len(ratios) ** (1 / 3))))
+    bounds = [_bootstrap(ratios, block) for block in blocks]
+    return Interval(float(np.median(ratios)), min(x for x, _ in bounds), max(x for _, x in bounds))
+
+
+def _bootstrap(ratios: _Durations, block: int) -> tuple[float, float]:
+    """Bounds of the median's 95 % interval, from resamples made of `block` runs in a row."""
     runs = len(ratios)
-    block = max(1, round(runs ** (1 / 3)))
-    starts = np.random.default_rng(0).integers(0, runs - block + 1, (_RESAMPLES, -(-runs // block)))
+    shape = _RESAMPLES, math.ceil(runs / block)
+    starts = np.random.default_rng(0).integers(0, runs - block + 1, shape)
     picks = (starts[..., None] + np.arange(block)).reshape(_RESAMPLES, -1)[:, :runs]
     low, high = np.percentile(np.median(ratios[picks], axis=1), (2.5, 97.5))
-    return Interval(float(np.median(ratios)), float(low), float(high))
-
-
-_RESAMPLES = 500
+    return float(low), float(high)
 
 
 def _summary(times: npt.NDArray[np.float64], *, settled: bool) -> Paired:

@@ -7,10 +7,17 @@ from typing import Self
 
 import numpy as np
 
-from .engine import Array, Feeds
+from .engine import Array, Check, Feeds, Status
 from .timing import Clock, Paired
 
 EXACT_DB = 80.0  # from here on, differences are those of summation order, not of precision
+
+# Names of checks; those that only the device can do are found and replaced by name.
+DIGESTS = "sizes and digests of all files"
+DATA = "outputs on the data"
+BUILDS = "the engine builds and loads"
+NUMBERS = "outputs on the golden inputs"
+LATENCY = "latency beside the original"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,14 @@ class GateDecision:
         return cls(accepted=True, reasons=("the original graph, unchanged",))
 
 
+def owed(device: str) -> tuple[Check, ...]:
+    """The checks that a bundle owes when its device is not at hand."""
+    return tuple(
+        Check(name, Status.OWED, f"needs {device}: hwc build")
+        for name in (BUILDS, NUMBERS, LATENCY)
+    )
+
+
 def compare_outputs(reference: Feeds, got: Feeds) -> Numbers:
     """Compare every output of the reference, by name."""
     return Numbers.worst_of(_compare(name, r, got.get(name)) for name, r in reference.items())
@@ -105,8 +120,12 @@ def gate(
 
 
 def regressions(recorded: Numbers, now: Numbers, slack_db: float = 1.0) -> tuple[str, ...]:
-    """What got worse since `recorded` was written, beyond `slack_db`; empty if nothing did."""
-    wrong = [text for passed, text in _judge_numbers(now, drop_known=False) if not passed]
+    """What got worse since `recorded` was written, beyond `slack_db`; empty if nothing did.
+
+    Where the recorded outputs had other shapes than the original's already, a metric has judged.
+    """
+    verdicts = _judge_numbers(now, drop_known=not recorded.same_shape)
+    wrong = [text for passed, text in verdicts if not passed]
     promised = min(recorded.sqnr_db, EXACT_DB)
     if not wrong and now.sqnr_db < promised - slack_db:
         wrong.append(f"output {now.worst!r}: SQNR {now.sqnr_db:.1f} dB, promised {promised:.1f}")

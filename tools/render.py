@@ -6,19 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich import progress as parts
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bars,
-)
 from rich.table import Table
 
 from ..toolchain.engine import Status
@@ -33,7 +23,7 @@ _NONE = "-"
 class BarProgress:
     """Stages as bars with the time left, for a terminal."""
 
-    def __init__(self, bars: Bars, *, verbose: bool) -> None:
+    def __init__(self, bars: parts.Progress, *, verbose: bool) -> None:
         self._bars = bars
         self._verbose = verbose
 
@@ -85,14 +75,14 @@ def progress(*, quiet: bool = False, verbose: bool = False) -> Iterator[Progress
         yield LineProgress(console, verbose=verbose)
     else:
         columns = (
-            SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            parts.SpinnerColumn(finished_text="[green]✓"),
+            parts.TextColumn("{task.description}"),
+            parts.BarColumn(),
+            parts.MofNCompleteColumn(),
+            parts.TimeElapsedColumn(),
+            parts.TimeRemainingColumn(),
         )
-        with Bars(*columns, console=console) as bars:
+        with parts.Progress(*columns, console=console) as bars:
             yield BarProgress(bars, verbose=verbose)
 
 

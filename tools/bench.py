@@ -1,0 +1,79 @@
+"""`hwc bench`: time a bundle, beside the original where that is at hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from ..toolchain.bundle import Bundle
+from ..toolchain.codec import canonical
+from ..toolchain.timing import Clock, Paired, Spread, Times, Timing, latency, paired_latency
+from . import options
+from .backends import open_backend
+from .loaded import clock_of, find_original, golden_feeds, load_engine, original_runner
+from .render import console, interval_text, time_text
+
+
+@click.command()
+@options.bundle
+@options.original
+@click.option(
+    "--runs",
+    type=click.IntRange(min=2),
+    help="Exactly so many runs; without it, until the interval is within 1 %.",
+)
+@options.threads
+@options.json_output
+def command(
+    bundle: Path, original: Path | None, runs: int | None, threads: int, *, as_json: bool
+) -> None:
+    r"""Time a bundle on its first golden input, in turns with the original model.
+
+    Prints process CPU time and wall time; without the original, of the bundle alone.
+
+    \b
+    hwc bench effnet.hwc
+    hwc bench effnet.hwc --original models/effnet.onnx --threads 2 --runs 200
+    """
+    with Bundle.open(bundle) as opened:
+        backend = open_backend(opened.manifest.backend)
+        engine = load_engine(opened, backend, threads)
+        path, feeds = find_original(opened, original), golden_feeds(opened)
+        timing = _timing(runs, clock_of(opened, threads))
+        if path is None:
+            click.echo("hwc: no comparison: the original is not at hand (--original)", err=True)
+            result: Paired | Times = latency(engine, feeds, timing)
+        else:
+            with original_runner(path, opened, backend, threads) as reference:
+                result = paired_latency(reference, engine, feeds, timing)
+    if as_json:
+        click.echo(canonical(result))
+    else:
+        console().print(_paired(result) if isinstance(result, Paired) else _alone(result))
+
+
+def _timing(runs: int | None, clock: Clock) -> Timing:
+    timing = Timing(clock=clock)
+    return timing if runs is None else replace(timing, min_runs=runs, max_runs=runs)
+
+
+def _paired(paired: Paired) -> Table:
+    settled = "" if paired.settled else ", not settled to 1 %"
+    table = Table("", "original", "bundle", "speed-up", title=f"{paired.runs} runs{settled}")
+    for clock, ratio in paired.ratio.items():
+        times = spread_text(paired.a[clock]), spread_text(paired.b[clock])
+        table.add_row(clock.value, *times, interval_text(ratio, "{:.3f}x"))
+    return table
+
+
+def _alone(times: Times) -> Table:
+    table = Table("", "bundle", title=f"{times.runs} runs")
+    for clock, spread in times.spread.items():
+        table.add_row(clock.value, spread_text(spread))
+    return table
+
+
+def spread_text(spread: Spread) -> str:
+    """A median with the tenth and ninetieth percentile."""
+    return f"{time_text(spread.median)} ({time_text(spread.p10)} to {time_text(spread.p90)})"

@@ -1,0 +1,111 @@
+"""What run, verify, bench and build share: a bundle's engine and the original, ready to run."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx_ir as ir
+
+from ..toolchain.accuracy.conform import conform_all
+from ..toolchain.accuracy.stacked import read_npz
+from ..toolchain.bundle import MODEL, Bundle
+from ..toolchain.engine import Backend, Feeds, Runner
+from ..toolchain.errors import BackendError, DeviceError, InputError
+from ..toolchain.inputs import InputSpec
+from ..toolchain.timing import Clock
+
+_TEMPORARY = "hwc-original-"
+
+
+def load_engine(bundle: Bundle, backend: Backend, threads: int = 0) -> Runner:
+    """Load the engine of a bundle on this machine.
+
+    Raises:
+        DeviceError: The bundle is for a device that is not here.
+        BackendError: Its engine is still to be built, or the runtime refuses it.
+    """
+    manifest = bundle.manifest
+    require_device(bundle, backend)
+    if manifest.engine is None:
+        raise BackendError(f"{bundle.path}: has no engine yet", f"run: hwc build {bundle.path}")
+    return backend.load(bundle.folder, manifest.engine, threads)
+
+
+def require_device(bundle: Bundle, backend: Backend) -> None:
+    """Refuse work that only the bundle's device can do.
+
+    Raises:
+        DeviceError: The device is not here.
+    """
+    profile = bundle.manifest.profile
+    if not backend.runs_here(profile):
+        raise DeviceError(
+            f"{bundle.path}: is for {profile.title}, which is not here", "run this on the device"
+        )
+
+
+def find_original(bundle: Bundle, given: Path | None) -> Path | None:
+    """The original model: as given, else where it was when it was compiled, else None.
+
+    Raises:
+        InputError: The given file is not what the bundle was made from.
+    """
+    if given is None:
+        return bundle.original()
+    model = next((s for s in bundle.manifest.sources if s.role == "model" and s.sha256), None)
+    if model is not None and not model.matches(given):
+        raise InputError(f"{given}: is not what {bundle.path} was made from", f"find {model.given}")
+    return given
+
+
+@contextmanager
+def original_runner(
+    path: Path, bundle: Bundle, backend: Backend, threads: int = 0
+) -> Iterator[Runner]:
+    """The original, built by the bundle's own backend as it is."""
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
+        copy = Path(folder) / MODEL
+        ir.save(ir.load(path), copy, external_data=f"{MODEL}.data")
+        engine = backend.build(copy, bundle.manifest.profile, copy.parent)
+        yield backend.load(copy.parent, engine, threads)
+
+
+def input_specs(bundle: Bundle) -> tuple[InputSpec, ...]:
+    """What the deploy graph of a bundle wants to be fed."""
+    graph = ir.load(bundle.model).graph
+    wanted = (value for value in graph.inputs if value.name not in graph.initializers)
+    return tuple(_spec(value) for value in wanted)
+
+
+def read_feeds(path: Path, bundle: Bundle) -> Feeds:
+    """One inference's inputs from an npz file, checked against the model.
+
+    Raises:
+        InputError: The file cannot be read, or names, shapes, types or values do not fit.
+    """
+    return conform_all(read_npz(path), input_specs(bundle), str(path))
+
+
+def golden_feeds(bundle: Bundle) -> Feeds:
+    """The first golden input.
+
+    Raises:
+        InputError: The bundle has none.
+    """
+    golden = bundle.golden()
+    if not golden:
+        raise InputError(f"{bundle.path}: has no golden inputs", "give an --input")
+    return golden[0][0]
+
+
+def clock_of(bundle: Bundle, threads: int) -> Clock:
+    """The clock to judge by: CPU time means nothing on an accelerator, or where threads spin."""
+    return Clock.CPU if bundle.manifest.backend == "ort" and threads == 1 else Clock.WALL
+
+
+def _spec(value: ir.Value) -> InputSpec:
+    if value.dtype is None or value.shape is None:
+        raise InputError(f"input {value.name!r} has no type or shape", "compile the model again")
+    shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    return InputSpec(str(value.name), value.dtype.numpy().name, shape)
