@@ -5,11 +5,13 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import (
@@ -19,13 +21,15 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     InvalidGraph,
     InvalidProtobuf,
     NoSuchFile,
-    NotImplemented as OrtNotImplemented,
     RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    NotImplemented as OrtNotImplemented,
 )
 
 from ..toolchain.device import DeviceProfile
 from ..toolchain.dialect import Dialect, Int4Form
-from ..toolchain.engine import Array, Check, Engine, Feeds, KernelTime, Status
+from ..toolchain.engine import Array, Check, Engine, Feeds, KernelTime, Status, TimedBuild
 from ..toolchain.errors import BackendError
 from ..toolchain.plan import Precision
 
@@ -42,6 +46,7 @@ REFUSED = (
 )
 # Opsets of the default domain that the oldest supported ONNX Runtime implements in full.
 OPSET_MIN, OPSET_MAX = 13, 23
+_WARM_UP = 3  # runs that fill caches and pools before any counts
 _QUIET = 3  # log severity: errors only
 
 
@@ -62,10 +67,13 @@ class Options:
     optimised_path: Path | None = None
 
 
+DEFAULT = Options()
+
+
 class Session:
     """A Runner on ONNX Runtime's CPU provider."""
 
-    def __init__(self, model: ir.Model | Path, options: Options = Options()) -> None:  # noqa: B008 - frozen
+    def __init__(self, model: ir.Model | Path, options: Options = DEFAULT) -> None:
         settings = _settings(options)
         source: bytes | str = str(model)
         if isinstance(model, ir.Model):
@@ -173,25 +181,47 @@ class Ort:
         return ()
 
 
-def kernel_times(
-    model: ir.Model, feeds: Feeds, *, runs: int, threads: int = 1
-) -> tuple[list[KernelTime], ir.Model]:
-    """Run a graph and time every kernel in place; also the graph that really ran.
+def time_builds(
+    models: Sequence[ir.Model], feeds: Feeds, *, runs: int, threads: int = 1
+) -> list[TimedBuild]:
+    """Time several graphs in place, kernel by kernel, in turns.
 
-    The runtime's profiler counts whole microseconds, so that a single run of a short kernel says
-    little; the runs together do.
+    In turns, because what slows the machine for a while must fall on all of them alike. Each graph
+    has two sessions: one with the profiler, which costs about a microsecond a kernel, and one
+    without, which says what the whole really takes.
     """
-    with tempfile.TemporaryDirectory(prefix="hwc-profile-") as folder:
-        ran = Path(folder) / "ran.onnx"
-        session = Session(model, Options(threads=threads, profile=True, optimised_path=ran))
-        for _ in range(runs):
-            session(feeds)
-        events = _read_events(session.end_profiling())
-        graph = ir.from_proto(ir.to_proto(ir.load(ran)))
-    return [_kernel(node, events[str(node.name)]) for node in graph.graph if node.name in events], graph
+    with tempfile.TemporaryDirectory(prefix="hwc-profile-") as name:
+        folder = Path(name)
+        paths = [folder / f"{i}.onnx" for i in range(len(models))]
+        profiled = [
+            Session(model, Options(threads=threads, profile=True, optimised_path=path))
+            for model, path in zip(models, paths, strict=True)
+        ]
+        plain = [Session(model, Options(threads=threads)) for model in models]
+        totals = np.empty((len(models), runs))
+        for run in range(-_WARM_UP, runs):
+            for i, (with_profiler, without) in enumerate(zip(profiled, plain, strict=True)):
+                with_profiler(feeds)
+                start = time.process_time_ns()
+                without(feeds)
+                if run >= 0:
+                    totals[i, run] = (time.process_time_ns() - start) / 1e3
+        return [
+            _timed(session.end_profiling(), path, total)
+            for session, path, total in zip(profiled, paths, totals, strict=True)
+        ]
 
 
-def _kernel(node: ir.Node, us: np.ndarray) -> KernelTime:
+def _timed(events_path: Path, graph_path: Path, total_us: npt.NDArray[np.float64]) -> TimedBuild:
+    events = _read_events(events_path)
+    graph = ir.load(graph_path).graph
+    kernels = [
+        _kernel(node, events[str(node.name)][_WARM_UP:]) for node in graph if node.name in events
+    ]
+    return TimedBuild(tuple(kernels), graph, total_us)
+
+
+def _kernel(node: ir.Node, us: npt.NDArray[np.float64]) -> KernelTime:
     # A convolution in blocked layout is named after the tensor that it used to write.
     blocked = str(node.name).removesuffix("_nchwc")
     tensors = [str(out.name) for out in node.outputs if out.name]
@@ -200,7 +230,7 @@ def _kernel(node: ir.Node, us: np.ndarray) -> KernelTime:
     return KernelTime(str(node.name), node.op_type, tuple(tensors), us)
 
 
-def _read_events(path: Path) -> Mapping[str, np.ndarray]:
+def _read_events(path: Path) -> Mapping[str, npt.NDArray[np.float64]]:
     """Microseconds of every run of every node, by the node's name."""
     times: dict[str, list[float]] = {}
     suffix = "_kernel_time"
@@ -222,7 +252,9 @@ def _settings(options: Options) -> onnxruntime.SessionOptions:
         settings.optimized_model_filepath = str(options.optimised_path)
     if options.profile:
         settings.enable_profiling = True
-        folder = options.optimised_path.parent if options.optimised_path else Path(tempfile.gettempdir())
+        folder = (
+            options.optimised_path.parent if options.optimised_path else Path(tempfile.gettempdir())
+        )
         settings.profile_file_prefix = str(folder / "events")
     return settings
 

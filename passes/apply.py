@@ -60,9 +60,7 @@ class PlanWriter:
     def mapping(self, tensor: str) -> quantize.Affine:
         """The mapping of a tensor; what only moves numbers shares the mapping of its source."""
         source = self._twin.get(tensor, tensor)
-        return quantize.activation(
-            self._ranges[source], unsigned=self.dialect.unsigned_activations
-        )
+        return quantize.activation(self._ranges[source], unsigned=self.dialect.unsigned_activations)
 
 
 def _same_values(slots: SlotGraph) -> dict[str, str]:
@@ -155,17 +153,20 @@ class _Writing:
             self.forms.produced(out, dtype, quantised=whole, source=carrier)
 
     def _int8_inputs(self, node: ir.Node, dtype: ir.DataType) -> None:
-        """Read the activations as integers, and the constants as the op's int8 kernel wants them."""
-        weighted = node.op_type in quantize.WEIGHTED and kernels.constant(node.inputs[1]) is not None
+        """Read activations as integers, and constants as the op's int8 kernel wants them."""
+        weighted = (
+            node.op_type in quantize.WEIGHTED and kernels.constant(node.inputs[1]) is not None
+        )
         extra = self._extra_channels(node) if weighted else 0
         source = node.inputs[0]
         for index, value in enumerate(node.inputs):
-            if value is None or not kernels.is_float(value) or (weighted and index > 0):
+            fixed = index in _FP32_INPUTS.get(node.op_type, frozenset())
+            if value is None or not kernels.is_float(value) or fixed or (weighted and index > 0):
                 continue
             if kernels.is_activation(value):
                 read = self.forms.as_int8(value, dtype, channels=extra)
             else:
-                read = self.operands.constant(node, value, dtype)
+                read = self.operands.constant(node, index, dtype)
             node.replace_input_with(index, read)
         if weighted and source is not None:
             weights = self.writer.weights(node, str(source.name), extra)
@@ -227,9 +228,7 @@ def _clip_bounds(node: ir.Node) -> tuple[float, float]:
         return 0.0, math.inf
     if node.op_type != "Clip":
         return math.inf, -math.inf
-    low, high = (
-        kernels.constant(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 2)
-    )
+    low, high = (kernels.constant(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 2))
     return (
         -math.inf if low is None else float(low.numpy()),
         math.inf if high is None else float(high.numpy()),

@@ -1,8 +1,10 @@
-"""The forms in which each tensor of a graph can be read: float types and quantised, made on demand."""
+"""The forms in which each tensor of a graph can be read: float types and quantised."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from ..toolchain.naming import derived
@@ -93,9 +95,7 @@ class Forms:
         scale = self._scale(name, affine, dtype)
         return self._insert(value, form, "DequantizeLinear", [integers, scale, zero], {}, dtype)
 
-    def _pad(
-        self, value: ir.Value, integers: ir.Value, channels: int, zero: ir.Value
-    ) -> ir.Value:
+    def _pad(self, value: ir.Value, integers: ir.Value, channels: int, zero: ir.Value) -> ir.Value:
         shape = value.shape
         rank = len(shape) if shape is not None else 4
         pads = np.zeros(2 * rank, np.int64)
@@ -111,10 +111,10 @@ class Forms:
             label if dtype is ir.DataType.FLOAT else derived(label, SUFFIX[dtype]), scale
         )
 
-    def _constant(self, name: str, array: np.ndarray) -> ir.Value:
+    def _constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
         return constant(self.graph, name, array)
 
-    def _insert(  # noqa: PLR0913 - the parts of one node
+    def _insert(  # noqa: PLR0913, PLR0917 - the parts of one node
         self,
         value: ir.Value,
         form: str,
@@ -139,7 +139,7 @@ class Forms:
         return out
 
 
-def constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+def constant(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
     """The initialiser of that name, made from `array` where the graph has none yet."""
     present = graph.initializers.get(name)
     if present is not None:

@@ -42,7 +42,12 @@ class Operands:
         # Named after the node: two nodes may share a weight and still differ in scale.
         name = str(node.name)
         read = self._dequantize(
-            node, derived(name, "q8"), weights.integers, weights.affine, axis=weights.axis, dtype=dtype
+            node,
+            derived(name, "q8"),
+            weights.integers,
+            weights.affine,
+            axis=weights.axis,
+            dtype=dtype,
         )
         node.replace_input_with(1, read)
         if weights.bias is None or weights.bias_integers is None or weights.bias_scale is None:
@@ -56,14 +61,14 @@ class Operands:
             bias = constant(self._graph, label, weights.bias.astype(dtype.numpy()))
         node.replace_input_with(_BIAS, bias)
 
-    def constant(self, node: ir.Node, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+    def constant(self, node: ir.Node, index: int, dtype: ir.DataType) -> ir.Value:
         """A float constant of an element-wise int8 kernel, quantised per tensor."""
-        tensor = kernels.constant(value)
+        tensor = kernels.constant(node.inputs[index])
         if tensor is None:
-            raise ValueError(f"{value.name}: not a constant")
+            raise ValueError(f"{node.name}: input {index} is not a constant")
         unsigned = self._dialect.unsigned_activations
         integers, affine = quantize.constant(tensor.numpy(), unsigned=unsigned)
-        name = derived(derived(str(node.name), "raw"), "q8")
+        name = derived(f"{node.name}/{index}", "q8")
         return self._dequantize(node, name, integers, affine, axis=None, dtype=dtype)
 
     def to_int4(self, node: ir.Node) -> ir.Node:
@@ -76,29 +81,19 @@ class Operands:
         steps, scale = weight_only.int4_blocks(matrix.astype(np.float32))
         if self._dialect.int4 is Int4Form.MATMUL_NBITS:
             return self._matmul_nbits(node, steps, scale)
-        affine = Affine(scale, np.zeros(scale.shape, np.int8))
         name = derived(str(node.name), "q4")
-        zero = None  # int4 is symmetric: the zero point is left out
-        read = self._blocks(node, name, weight_only.as_int4(steps), affine.scale, zero)
+        inputs = [  # symmetric: the zero point is left out
+            constant(self._graph, name, weight_only.as_int4(steps)),
+            constant(self._graph, derived(name, "scale"), scale),
+        ]
+        blocks = {"axis": 0, "block_size": weight_only.BLOCK}
+        read = self._before(node, derived(name, "dq"), inputs, blocks, ir.DataType.FLOAT)
         node.replace_input_with(1, read)
         if flipped:
             node.attributes["transB"] = ir.AttrInt64("transB", 0)
         return node
 
-    def _blocks(
-        self, node: ir.Node, name: str, integers: Integers, scale: quantize.Floats, zero: None
-    ) -> ir.Value:
-        inputs = [
-            constant(self._graph, name, integers),
-            constant(self._graph, derived(name, "scale"), scale),
-            zero,
-        ]
-        attributes = {"axis": 0, "block_size": weight_only.BLOCK}
-        return self._before(node, derived(name, "dq"), inputs[:2], attributes, ir.DataType.FLOAT)
-
-    def _matmul_nbits(
-        self, node: ir.Node, steps: Integers, scale: quantize.Floats
-    ) -> ir.Node:
+    def _matmul_nbits(self, node: ir.Node, steps: Integers, scale: quantize.Floats) -> ir.Node:
         packed, scales = weight_only.pack_matmul_nbits(steps.astype(np.int8), scale)
         name = derived(str(node.name), "q4")
         weight = constant(self._graph, name, packed)
@@ -117,7 +112,11 @@ class Operands:
             "MatMulNBits", inputs, attributes, domain="com.microsoft", name=node.name, num_outputs=1
         )
         old = node.outputs[0]
-        new.outputs[0].name, new.outputs[0].type, new.outputs[0].shape = old.name, old.type, old.shape
+        new.outputs[0].name, new.outputs[0].type, new.outputs[0].shape = (
+            old.name,
+            old.type,
+            old.shape,
+        )
         ir.convenience.replace_nodes_and_values(
             self._graph, node, [node], [new], [old], [new.outputs[0]]
         )
@@ -142,7 +141,7 @@ class Operands:
         attributes = {} if axis is None else {"axis": axis}
         return self._before(node, derived(name, "dq"), inputs, attributes, dtype)
 
-    def _before(  # noqa: PLR0913 - the parts of one node
+    def _before(
         self,
         node: ir.Node,
         name: str,

@@ -1,4 +1,4 @@
-"""int8 arithmetic on constants: weights per channel, biases as int32, other constants per tensor."""
+"""int8 arithmetic on constants: weights per channel, int32 biases, the rest per tensor."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +62,9 @@ class Weights:
 def activation(range_: Range, *, unsigned: bool) -> Affine:
     """The mapping of an activation tensor: uint8 asymmetric, or int8 with zero point 0."""
     scale, zero = quantization_parameters(range_, unsigned=unsigned)
-    return Affine(np.asarray(scale, np.float32), np.asarray(zero, np.uint8 if unsigned else np.int8))
+    return Affine(
+        np.asarray(scale, np.float32), np.asarray(zero, np.uint8 if unsigned else np.int8)
+    )
 
 
 def constant(array: Floats, *, unsigned: bool) -> tuple[Integers, Affine]:
@@ -110,7 +112,8 @@ def quantize(array: Floats, affine: Affine, axis: int | None = None) -> Integers
     scale, zero = affine.scale.reshape(shape), affine.zero_point.reshape(shape)
     limits = np.iinfo(affine.zero_point.dtype)
     steps = np.rint(array / scale) + zero.astype(np.int32)
-    return np.clip(steps, limits.min, limits.max).astype(affine.zero_point.dtype)
+    integers: Integers = np.clip(steps, limits.min, limits.max).astype(affine.zero_point.dtype)
+    return integers
 
 
 def _array(node: ir.Node, index: int) -> Floats | None:
@@ -121,7 +124,7 @@ def _array(node: ir.Node, index: int) -> Floats | None:
 def _scales(array: Floats, axis: int | None) -> Floats:
     """Scales of shape (channels,), or () for one over the whole tensor."""
     if axis is None:
-        return per_channel_scales(array.reshape(1, -1), 0)[0]
+        return np.asarray(per_channel_scales(array.reshape(1, -1), 0)[0])
     return per_channel_scales(array, axis)
 
 

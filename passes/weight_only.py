@@ -8,10 +8,12 @@ BLOCK = 32  # weights that share one scale, along K
 _HALF = 8  # int4 runs from -8 to 7
 
 
-def int4_blocks(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray, npt.NDArray[np.float32]]:
+def int4_blocks(
+    weight: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Round a matrix to 4 bits in blocks along its first axis.
 
-    Each block's scale puts its largest weight, with its sign, on -8, so that all 16 levels are used.
+    Each block's scale puts its largest weight, with its sign, on -8: all 16 levels are used.
 
     Args:
         weight: Shape (K, N).
@@ -31,7 +33,7 @@ def int4_blocks(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray, npt.NDArr
     return steps.reshape(-1, columns)[:depth], safe
 
 
-def as_int4(steps: npt.NDArray[np.int8]) -> npt.NDArray:
+def as_int4(steps: npt.NDArray[np.int8]) -> npt.NDArray[np.generic]:
     """The same integers in the int4 type that an ONNX initialiser packs two to a byte."""
     return steps.astype(ml_dtypes.int4)
 

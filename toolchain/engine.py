@@ -1,6 +1,6 @@
 """The protocols that backends implement, and the small facts they hand back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from .device import DeviceProfile
 from .dialect import Dialect
@@ -71,6 +72,24 @@ class KernelTime:
     op: str
     tensors: tuple[str, ...]
     us: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TimedBuild:
+    """One build of a graph, measured.
+
+    Attributes:
+        kernels: Every kernel, timed in place; the profiler's own cost is in these times.
+        graph: The graph that really ran; its nodes bear the kernels' names.
+        total_us: One duration a run without the profiler, in microseconds; shape (runs,).
+    """
+
+    kernels: tuple[KernelTime, ...]
+    graph: ir.Graph
+    total_us: npt.NDArray[np.float64]
+
+
+TimeBuilds = Callable[[Sequence[ir.Model]], list[TimedBuild]]
 
 
 class Backend(Protocol):

@@ -130,7 +130,7 @@ def _fits_int4(node: ir.Node, weight: ir.TensorProtocol | None) -> bool:
     if weight is None or len(weight.shape) != 2 or not _constant_bias(node):  # noqa: PLR2004
         return False
     depth = weight.shape[1] if node.attributes.get_int("transB", 0) else weight.shape[0]
-    return int(depth) >= INT4_MIN_DEPTH
+    return isinstance(depth, int) and depth >= INT4_MIN_DEPTH
 
 
 def _key(nodes: list[ir.Node]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import onnx_ir as ir
 
-from .engine import Array, Feeds, Runner
+from .engine import Feeds, Runner
 
 OpenRunner = Callable[[ir.Model], Runner]
 
@@ -23,21 +23,20 @@ def observer(model: ir.Model, tensors: Sequence[str], open_runner: OpenRunner) -
 def annotate(model: ir.Model, open_runner: OpenRunner, feeds: Feeds) -> ir.Model:
     """A copy of the model in which every tensor has the shape and type seen with `feeds`.
 
-    Real shapes, because static inference gives up on graphs that compute their own shapes. The
-    copy is for analysis: its shapes hold for these feeds only.
+    Seen, because static inference gives up on graphs that compute their own shapes. The shapes
+    hold for these feeds only, so the copy is for analysis; types hold always, and the model itself
+    gets them too.
     """
     names = [str(value.name) for value in _written(model.graph)]
     seen = observer(model, names, open_runner)(feeds)
+    for value in _written(model.graph):
+        if value.name in seen:
+            value.dtype = ir.DataType.from_numpy(seen[value.name].dtype)
     copy = model.clone()
     for value in (*copy.graph.inputs, *_written(copy.graph)):
         if value.name in seen:
-            _describe(value, seen[value.name])
+            value.shape = ir.Shape(seen[value.name].shape)
     return copy
-
-
-def _describe(value: ir.Value, array: Array) -> None:
-    value.shape = ir.Shape(array.shape)
-    value.dtype = ir.DataType.from_numpy(array.dtype)
 
 
 def _written(graph: ir.Graph) -> Iterable[ir.Value]:

@@ -1,6 +1,6 @@
 """Whose time is it: gives each measured kernel to a slot, or to a tensor whose form it changes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -76,7 +76,10 @@ class _Owners:
             return (self._writer[known] if known else self._by_name(kernel.name)), None
         if known and self._slots.slots[self._writer[known]].op == kernel.op:
             return self._writer[known], None
-        return None, self._edge_of(kernel)
+        edge = self._edge_of(kernel)
+        # A weight's DequantizeLinear bears the name of its node: it runs where none was fused.
+        slots = (self._by_name(base(tensor)) for tensor in kernel.tensors)
+        return next((slot for slot in slots if slot is not None), None), edge
 
     def _by_name(self, name: str) -> int | None:
         return self._node.get(name.partition("_token_")[0])
@@ -97,12 +100,3 @@ class _Owners:
                 return
             yield from self._names.get(str(producer.name), ())
             value = producer.inputs[0] if producer.inputs else None
-
-
-def edge_owners(slots: SlotGraph) -> Mapping[int, int]:
-    """The slot that pays for a layout change on an edge: who writes it, else who reads it."""
-    return {
-        i: edge.producer if edge.producer >= 0 else edge.consumers[0]
-        for i, edge in enumerate(slots.edges)
-        if edge.producer >= 0 or edge.consumers
-    }

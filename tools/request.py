@@ -1,0 +1,73 @@
+"""What a user asks of a compilation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..toolchain.calibration import Method
+from ..toolchain.plan import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One compilation, as asked for.
+
+    Attributes:
+        model: An ONNX file, a `.pt2` program, or `package.module:factory` of a torch module.
+        output: Where the bundle goes; None: the model's name with `.hwc`, in this folder.
+        device: A device name, a short name, or the path of a profile.
+        power_mode: A power mode of the device; empty: its default.
+        data: Samples (`load_samples`); empty: none.
+        preprocess: How pictures become inputs.
+        evaluation: Labelled samples for search and report; empty: taken from `data`.
+        metric: `auto`, `top1`, `top5` or `module:function`.
+        samples: How many samples of `data` to use; None: all.
+        max_drop: Largest loss of the metric, as a fraction.
+        max_latency_ms: Latency that must be reached, in milliseconds; None: as low as it gets.
+        max_size: Bytes that the model may have; None: any.
+        precisions: What may be chosen; empty: all that the device runs.
+        strategy: How plans are searched: `exact`, `greedy` or `uniform`.
+        calibration: How ranges are chosen from what calibration saw.
+        inputs: Fixed input shapes by name; '' is the only input.
+        surgery: `file.py:function` that changes the graph with onnx-graphsurgeon first.
+        threads: Threads of one inference; 0: one for each core.
+        table: The latency table; None: the one of this device and runtime in the user's cache.
+        remeasure: Measure again what the table already holds.
+        random_calibration: Calibrate on random numbers where there is no data.
+        seed: For the division of the data and the mixed probes.
+        force: Replace an existing bundle.
+        archive: Deliver a zip file.
+    """
+
+    model: str
+    output: Path | None = None
+    device: str = "host"
+    power_mode: str = ""
+    data: str = ""
+    preprocess: str | None = None
+    evaluation: str = ""
+    metric: str = "auto"
+    samples: int | None = None
+    max_drop: float = 0.01
+    max_latency_ms: float | None = None
+    max_size: int | None = None
+    precisions: tuple[Precision, ...] = ()
+    strategy: str = "exact"
+    calibration: Method = Method.MSE
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    surgery: str | None = None
+    threads: int = 0
+    table: Path | None = None
+    remeasure: bool = False
+    random_calibration: bool = False
+    seed: int = 0
+    force: bool = False
+    archive: bool = False
+
+    @property
+    def target(self) -> Path:
+        """The path of the bundle."""
+        if self.output is not None:
+            return self.output
+        stem = Path(self.model).stem if Path(self.model).suffix else self.model.split(":")[-1]
+        return Path(f"{stem}.hwc.zip" if self.archive else f"{stem}.hwc")
