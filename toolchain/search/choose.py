@@ -1,0 +1,196 @@
+"""Choosing a plan: the fastest of the Pareto front whose true drop is small enough."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf
+
+from ..errors import ConstraintError
+from ..plan import Plan
+from .front import best, front, pareto
+from .problem import Limits, Objective, Problem, Proposal, Strategy, allowed, fp32_everywhere
+
+EVALUATIONS = 10
+WORTH = 0.005  # a plan that is less than this fraction better is not worth an evaluation
+
+Score = Callable[[Plan], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A plan that may be delivered, with its true drop; None where it was not evaluated."""
+
+    proposal: Proposal
+    drop: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen.
+
+    Attributes:
+        candidates: For the gate to try in turn: the best plan first, then safer ones, all fp32
+            last (even where it breaks a limit on latency or size: then the gate must say so).
+        front: The Pareto front that they come from, with every plan that was added on the way.
+        evaluations: How often the true drop was computed.
+    """
+
+    candidates: tuple[Candidate, ...]
+    front: tuple[Proposal, ...]
+    evaluations: int
+
+
+def choose(
+    problem: Problem,
+    strategy: Strategy,
+    *,
+    score: Score,
+    max_drop: float,
+    evaluations: int = EVALUATIONS,
+) -> Choice:
+    """Find the best plan whose true drop is at most `max_drop`, with few evaluations.
+
+    Predicted drops only order the plans: bisection finds where the front's true drop passes
+    `max_drop`, and then plans between the last that fails and the first that holds are tried. What
+    is returned was itself evaluated (all fp32 drops nothing by definition).
+
+    Args:
+        problem: Its own limit on the drop is not used; the others are.
+        strategy: Finds the plans.
+        score: The true drop of a plan on the data for searching.
+        max_drop: The largest true drop that will do.
+        evaluations: About how many calls of `score` to spend; the bisection alone takes up to
+            log2(points) + 1.
+
+    Raises:
+        ConstraintError: No plan meets the limits, or none that does keeps within `max_drop`; names
+            the nearest.
+    """
+    plain = fp32_everywhere(problem)
+    judge = _Judge(problem, score, max_drop, {plain.indices: 0.0})
+    ladder = [p for p in front(problem, strategy) if p.indices != plain.indices]
+    if problem.within(drop=inf).meets(plain):
+        ladder.append(plain)
+    if not ladder:
+        raise _unreachable(problem, strategy)
+    first = _bisect(ladder, judge)
+    if first == len(ladder):
+        raise judge.nearest(ladder)
+    if first > 0:
+        ladder[first:first] = _refine(judge, strategy, ladder[first - 1 : first + 1], evaluations)
+    safer = [p for p in ladder[first:] if p != plain and not judge.failed(p)]
+    return Choice(
+        candidates=tuple(Candidate(p, judge.drops.get(p.indices)) for p in (*safer, plain)),
+        front=pareto([*ladder, plain], problem.objective),
+        evaluations=judge.evaluations,
+    )
+
+
+@dataclass(slots=True)
+class _Judge:
+    """Evaluates plans, each only once."""
+
+    problem: Problem
+    score: Score
+    max_drop: float
+    drops: dict[tuple[int, ...], float]
+    evaluations: int = 0
+
+    def holds(self, proposal: Proposal) -> bool:
+        """Whether a plan's true drop will do."""
+        if proposal.indices not in self.drops:
+            self.drops[proposal.indices] = self.score(self.problem.plan(proposal))
+            self.evaluations += 1
+        return not self.failed(proposal)
+
+    def failed(self, proposal: Proposal) -> bool:
+        """Whether a plan was evaluated and drops too much (NaN is too much)."""
+        drop = self.drops.get(proposal.indices)
+        return drop is not None and not drop <= self.max_drop
+
+    def nearest(self, ladder: list[Proposal]) -> ConstraintError:
+        """The error that names the plan with the least true drop."""
+        tried = [p for p in ladder if p.indices in self.drops]
+        proposal = min(tried, key=lambda p: self.drops[p.indices])
+        return ConstraintError(
+            f"no plan found keeps the drop within {self.max_drop:.3%}: the nearest drops "
+            f"{self.drops[proposal.indices]:.3%}, with {_figures(proposal)}",
+            "allow a larger --max-drop, --max-latency or --max-size",
+        )
+
+
+def _bisect(ladder: list[Proposal], judge: _Judge) -> int:
+    """Index of the first plan that holds, if drops fall along the ladder; its length if none."""
+    if judge.holds(ladder[0]):
+        return 0
+    low, high = 0, len(ladder)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if judge.holds(ladder[middle]):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _refine(
+    judge: _Judge, strategy: Strategy, bracket: list[Proposal], evaluations: int
+) -> list[Proposal]:
+    """Plans that hold and are better than the second of the bracket; the best first.
+
+    The first of the bracket fails. Each round asks the strategy for its best plan at the middle of
+    the predicted drops that are still open.
+    """
+    failing, holding = bracket
+    objective = judge.problem.objective
+    if judge.problem.sensitivity is None or objective is Objective.DROP:
+        return []
+    found: list[Proposal] = []
+    floor, ceiling = holding.figure(Objective.DROP), failing.figure(Objective.DROP)
+    goal = failing.figure(objective)
+    for _ in range(evaluations - judge.evaluations):
+        if holding.figure(objective) * (1.0 - WORTH) < goal:
+            break
+        middle = (floor + ceiling) / 2.0
+        proposal = best(judge.problem.within(drop=middle), strategy)
+        if proposal is None or proposal.figure(objective) >= holding.figure(objective):
+            floor = middle
+        elif judge.holds(proposal):
+            holding, floor = proposal, middle
+            found.insert(0, proposal)
+        else:
+            ceiling, goal = proposal.figure(Objective.DROP), proposal.figure(objective)
+    return found
+
+
+def _unreachable(problem: Problem, strategy: Strategy) -> ConstraintError:
+    """The error for limits on latency and size that no plan meets, whatever it drops."""
+    hint = "allow a larger --max-latency or --max-size, or choose another device"
+    free = replace(problem, limits=Limits())
+    for objective in (Objective.LATENCY, Objective.SIZE):
+        limit = problem.limit(objective)
+        nearest = best(replace(free, objective=objective), strategy)
+        if nearest is not None and nearest.figure(objective) > allowed(limit):
+            limit_text = _amount(objective, limit)
+            return ConstraintError(
+                f"no plan has a {objective} of {limit_text}: the nearest has {_figures(nearest)}",
+                hint,
+            )
+    small = replace(free, objective=Objective.LATENCY).within(size=problem.limits.size)
+    nearest = best(small, strategy)
+    found = f"the fastest of that size has {_figures(nearest)}" if nearest else "none was found"
+    latency = _amount(Objective.LATENCY, problem.limits.latency_us)
+    size = _amount(Objective.SIZE, problem.limits.size)
+    return ConstraintError(f"no plan has both {latency} and {size}: {found}", hint)
+
+
+def _figures(proposal: Proposal) -> str:
+    """The predicted latency and size of a plan."""
+    latency = _amount(Objective.LATENCY, proposal.predicted_us)
+    return f"a predicted {latency} and {_amount(Objective.SIZE, proposal.size)}"
+
+
+def _amount(objective: Objective, value: float) -> str:
+    """A latency or a size with its unit."""
+    if objective is Objective.LATENCY:
+        return f"{value / 1e3:.4g} ms"
+    return f"{value / 1e6:.4g} MB"

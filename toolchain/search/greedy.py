@@ -1,0 +1,110 @@
+"""Greedy search: one slot at a time, always the change that pays most for what it costs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .problem import Floats, Indices, Objective, Problem, Proposal, allowed, choices_of
+from .uniform import uniform
+
+_LEAST = 1e-12  # a gain below this fraction of the figure is rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Greedy:
+    """From each uniform plan, changes single slots until the limits hold and nothing gains.
+
+    Starting from every precision matters: a run of int8 kernels pays only as a whole, so from
+    fp32 the first change alone would look like a loss.
+    """
+
+    name: str = "greedy"
+
+    def propose(self, problem: Problem) -> Iterator[Proposal]:
+        """One proposal for each start that ends within the limits."""
+        for choice in choices_of(problem):
+            plan = _improve(problem, _repair(problem, uniform(problem, choice)))
+            proposal = problem.proposal(plan, self.name)
+            if problem.meets(proposal):
+                yield proposal
+
+
+@dataclass(frozen=True, slots=True)
+class _Moves:
+    """What every change of one slot does to a plan.
+
+    Attributes:
+        deltas: Change of each figure; shapes (S, K).
+        excess: How far a plan is over its limits after the change, summed over the limits, each
+            as a fraction of itself; shape (S, K). Infinite for an illegal choice.
+        excess_now: The same before any change.
+    """
+
+    deltas: dict[Objective, Floats]
+    excess: Floats
+    excess_now: float
+
+    @classmethod
+    def of(cls, problem: Problem, plan: Indices) -> "_Moves":
+        slots = np.arange(len(plan))
+        now = problem.figures(plan[None])
+        deltas = {
+            Objective.LATENCY: problem.cost.deltas(plan),
+            Objective.SIZE: problem.sizes - problem.sizes[slots, plan][:, None].astype(float),
+            Objective.DROP: problem.drops - problem.drops[slots, plan][:, None],
+        }
+        excess = np.where(problem.legal, 0.0, np.inf)
+        excess_now = 0.0
+        for figure, delta in deltas.items():
+            limit = problem.limit(figure)
+            if limit < np.inf:
+                unit, most = abs(limit) or 1.0, allowed(limit)
+                excess += np.maximum(0.0, now[figure] + delta - most) / unit
+                excess_now += max(0.0, float(now[figure][0]) - most) / unit
+        return cls(deltas, excess, excess_now)
+
+
+def _repair(problem: Problem, plan: Indices) -> Indices:
+    """Bring a plan within the limits: most excess removed for each unit of the objective lost."""
+    moves = _Moves.of(problem, plan)
+    while moves.excess_now > 0.0:
+        gain = moves.excess_now - moves.excess
+        best = _best(gain, moves.deltas[problem.objective], least=_LEAST * moves.excess_now)
+        if best is None:
+            break
+        plan = _changed(plan, *best)
+        moves = _Moves.of(problem, plan)
+    return plan
+
+
+def _improve(problem: Problem, plan: Indices) -> Indices:
+    """Better the objective within the limits: most gained for each unit of accuracy lost."""
+    while True:
+        moves = _Moves.of(problem, plan)
+        figure = problem.figures(plan[None])[problem.objective][0]
+        gain = np.where(moves.excess > 0.0, -np.inf, -moves.deltas[problem.objective])
+        price = moves.deltas[Objective.DROP]
+        if problem.objective is Objective.DROP:
+            price = np.zeros_like(gain)
+        best = _best(gain, price, least=_LEAST * abs(figure))
+        if best is None:
+            return plan
+        plan = _changed(plan, *best)
+
+
+def _best(gain: Floats, price: Floats, *, least: float) -> tuple[int, int] | None:
+    """The slot and choice of the highest gain per price; what is free comes first."""
+    pays = gain > max(least, 0.0)
+    if not pays.any():
+        return None
+    smallest = np.abs(price[np.isfinite(price)]).max(initial=0.0) * _LEAST or 1.0
+    ratio = np.where(pays, gain, 0.0) / np.maximum(price, smallest)
+    slot, choice = np.unravel_index(np.argmax(np.where(pays, ratio, -np.inf)), gain.shape)
+    return int(slot), int(choice)
+
+
+def _changed(plan: Indices, slot: int, choice: int) -> Indices:
+    changed = plan.copy()
+    changed[slot] = choice
+    return changed
