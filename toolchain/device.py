@@ -146,9 +146,10 @@ class DeviceProfile:
             DeviceError: The device has no such mode.
         """
         if name not in self.power_modes:
-            raise DeviceError(
-                f"{self.name} has no power mode '{name}'", nearest(name, self.power_modes)
-            )
+            hint = nearest(name, self.power_modes)
+            raise DeviceError(f"{self.name} has no power mode '{name}'", hint)
+        if name == self.power_mode:
+            return self
         now, then = self.power_modes[self.power_mode], self.power_modes[name]
         clock = then.clock.value / now.clock.value
         compute = clock * then.units.value / now.units.value
@@ -223,7 +224,10 @@ def profile_names() -> tuple[str, ...]:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word, or all of them."""
     words = list(known)
-    close = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.5)
+    begins = [known_word for known_word in words if word and known_word.startswith(word)]
+    close = sorted(begins, key=len) or difflib.get_close_matches(
+        word.lower(), words, n=1, cutoff=0.5
+    )
     mean = f"did you mean '{close[0]}'? " if close else ""
     return f"{mean}known: {', '.join(words) or 'none'}"
 
@@ -234,12 +238,14 @@ def resolve(name_or_path: str | Path) -> Resolved:
     Raises:
         DeviceError: No such device or file, or its profile is not valid.
     """
-    # Both build on the types above, and YAML is only needed once a device is asked for.
-    from .device_yaml import parse_profile, read_limited  # noqa: PLC0415
-    from .host import detect, host_profile  # noqa: PLC0415
+    # They build on the types above, and YAML is only needed once a device is asked for.
+    from .device_yaml import parse_profile  # noqa: PLC0415
+    from .host import detect  # noqa: PLC0415
+    from .host_profile import host_profile  # noqa: PLC0415
+    from .strict_yaml import read_limited  # noqa: PLC0415
 
     asked = str(name_or_path)
-    if asked.endswith((".yaml", ".yml")) or "/" in asked:
+    if isinstance(name_or_path, Path) or asked.endswith((".yaml", ".yml")) or "/" in asked:
         profile = parse_profile(read_limited(Path(asked)), asked)
         if profile.name in profile_names():
             hint = "give the board a name of its own: tables are kept by name"

@@ -1,21 +1,10 @@
 """Device profiles as YAML: every key known, every figure positive, with source and confidence."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import yaml
-
-from .device import Confidence, DeviceProfile, ErrorRange, Figure, PowerMode, nearest
-from .errors import DeviceError
+from .device import Confidence, DeviceProfile, ErrorRange, Figure, PowerMode
 from .plan import Precision
-
-MAX_BYTES = 64 * 1024
-MAX_DEPTH = 8
-MAX_TEXT = 400
-LEAST, MOST = 1e-6, 1e9  # a figure outside is a slip of the pen, whatever its unit
+from .strict_yaml import Table, load_table
 
 BACKENDS = ("ort", "trt", "ascend", "dcu")
 EFFICIENCIES = (
@@ -56,86 +45,6 @@ OPTIONAL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """One mapping of the file: checked keys, and getters whose errors name file and key."""
-
-    file: str
-    path: str
-    body: Mapping[str, Any]
-
-    def at(self, key: str) -> str:
-        """The key as the user finds it: `peak.fp32`."""
-        return f"{self.path}.{key}" if self.path else key
-
-    def wrong(self, key: str, what: str, hint: str = "") -> DeviceError:
-        """The error for a key of this table."""
-        return DeviceError(f"{self.file}: '{self.at(key)}' {what}", hint)
-
-    def check(self, required: Iterable[str], optional: Iterable[str] = ()) -> None:
-        """Refuse unknown and missing keys."""
-        known = (*required, *optional)
-        for key in self.body:
-            if key not in known:
-                raise self.wrong(key, "is not a key of a device profile", nearest(key, known))
-        for key in required:
-            if key not in self.body:
-                raise self.wrong(key, "is missing")
-
-    def text(self, key: str) -> str:
-        """A line of printable text."""
-        value = self.body[key]
-        if not isinstance(value, str) or not value.strip():
-            raise self.wrong(key, f"is {_say(value)}, not text")
-        if not value.isprintable() or len(value) > MAX_TEXT:
-            raise self.wrong(key, f"is not one printable line of at most {MAX_TEXT} characters")
-        return value
-
-    def one_of(self, key: str, known: Iterable[str]) -> str:
-        """One word of a closed set."""
-        value = self.text(key)
-        if value not in tuple(known):
-            raise self.wrong(key, f"is '{value}'", nearest(value, known))
-        return value
-
-    def number(self, key: str) -> float:
-        """A positive, finite number."""
-        value = self.body[key]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.wrong(key, f"is {_say(value)}, not a number")
-        if not LEAST <= value <= MOST:  # NaN fails too
-            shown = value if math.isnan(value) or abs(value) < math.inf else "infinite"
-            raise self.wrong(key, f"is {shown:.20}, not a number between {LEAST:g} and {MOST:g}")
-        return float(value)
-
-    def table(self, key: str) -> "_Table":
-        """A mapping below this one."""
-        return _table(self.file, self.at(key), self.body[key])
-
-    def tables(self) -> "Iterable[tuple[str, _Table]]":
-        """All mappings below this one, by key."""
-        return [(key, self.table(key)) for key in self.body]
-
-
-def read_limited(path: Path) -> bytes:
-    """The bytes of a profile file.
-
-    Raises:
-        DeviceError: The file is missing, not a regular file, not readable or too large.
-    """
-    try:
-        if not path.is_file():  # a pipe would block
-            reason = "is not a file" if path.exists() else "does not exist"
-            raise DeviceError(f"device profile {path} {reason}")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as cause:
-        raise DeviceError(f"device profile {path} cannot be read: {cause.strerror}") from cause
-    if len(data) > MAX_BYTES:
-        raise DeviceError(f"device profile {path} is larger than {MAX_BYTES // 1024} KiB")
-    return data
-
-
 def parse_profile(data: bytes, file: str) -> DeviceProfile:
     """Read a profile.
 
@@ -146,7 +55,7 @@ def parse_profile(data: bytes, file: str) -> DeviceProfile:
     Raises:
         DeviceError: It is not YAML, or a key or figure is wrong; the message names it.
     """
-    top = _table(file, "", _load(data, file))
+    top = load_table(data, file)
     top.check(REQUIRED, OPTIONAL)
     sources = top.table("sources")
     figure = _figure_reader({key: sources.text(key) for key in sources.body})
@@ -180,13 +89,13 @@ def parse_profile(data: bytes, file: str) -> DeviceProfile:
     return profile
 
 
-_FigureReader = Callable[[_Table, str], Figure]
+_FigureReader = Callable[[Table, str], Figure]
 
 
 def _figure_reader(sources: Mapping[str, str]) -> _FigureReader:
     """A getter for figures, whose sources are keys of the file's `sources`."""
 
-    def read(table: _Table, key: str) -> Figure:
+    def read(table: Table, key: str) -> Figure:
         body = table.table(key)
         body.check(("value", "source", "confidence"))
         confidence = Confidence(body.one_of("confidence", list(Confidence)))
@@ -196,7 +105,7 @@ def _figure_reader(sources: Mapping[str, str]) -> _FigureReader:
 
 
 def _figures(
-    top: _Table, key: str, known: Iterable[str], figure: _FigureReader
+    top: Table, key: str, known: Iterable[str], figure: _FigureReader
 ) -> dict[str, Figure]:
     """A table of figures whose keys are from a closed set, at least one."""
     table = top.table(key)
@@ -206,7 +115,7 @@ def _figures(
     return {name: figure(table, name) for name in table.body}
 
 
-def _efficiency(top: _Table, figure: _FigureReader) -> dict[str, Figure]:
+def _efficiency(top: Table, figure: _FigureReader) -> dict[str, Figure]:
     """The efficiencies, each a fraction."""
     if "efficiency" not in top.body:
         return {}
@@ -217,7 +126,7 @@ def _efficiency(top: _Table, figure: _FigureReader) -> dict[str, Figure]:
     return figures
 
 
-def _error(top: _Table, figure: _FigureReader) -> ErrorRange | None:
+def _error(top: Table, figure: _FigureReader) -> ErrorRange | None:
     """The range of measured / estimated, which holds 1 or lies beside it."""
     if "error" not in top.body:
         return None
@@ -229,7 +138,7 @@ def _error(top: _Table, figure: _FigureReader) -> ErrorRange | None:
     return found
 
 
-def _power_modes(top: _Table, figure: _FigureReader) -> dict[str, PowerMode]:
+def _power_modes(top: Table, figure: _FigureReader) -> dict[str, PowerMode]:
     """The power modes, by name; `power_mode` names the one that the profile's figures hold for."""
     if "power_modes" not in top.body:
         if "power_mode" in top.body:
@@ -237,10 +146,13 @@ def _power_modes(top: _Table, figure: _FigureReader) -> dict[str, PowerMode]:
         return {}
     if "power_mode" not in top.body:
         raise top.wrong("power_mode", "is missing", "name the mode that the figures hold for")
-    return {name: _mode(table, figure) for name, table in top.table("power_modes").tables()}
+    modes = top.table("power_modes")
+    if not modes.body:
+        raise top.wrong("power_modes", "is empty")
+    return {name: _mode(table, figure) for name, table in modes.tables()}
 
 
-def _mode(table: _Table, figure: _FigureReader) -> PowerMode:
+def _mode(table: Table, figure: _FigureReader) -> PowerMode:
     """One power mode."""
     table.check(("clock", "bandwidth", "units"), ("watts",))
     mode = PowerMode(
@@ -253,7 +165,7 @@ def _mode(table: _Table, figure: _FigureReader) -> PowerMode:
     return mode
 
 
-def _check_mode(top: _Table, profile: DeviceProfile) -> None:
+def _check_mode(top: Table, profile: DeviceProfile) -> None:
     """The default mode must be the profile itself."""
     if not profile.power_mode:
         return
@@ -264,7 +176,7 @@ def _check_mode(top: _Table, profile: DeviceProfile) -> None:
         raise top.wrong(f"power_modes.{profile.power_mode}", what, hint)
 
 
-def _name(top: _Table) -> str:
+def _name(top: Table) -> str:
     """The profile's name: what is typed after --device and used in file names."""
     name = top.text("name")
     if not name.isascii() or not name.replace("_", "").replace("-", "").isalnum():
@@ -272,57 +184,7 @@ def _name(top: _Table) -> str:
     return name
 
 
-def _whole(table: _Table, key: str, figure: Figure) -> None:
+def _whole(table: Table, key: str, figure: Figure) -> None:
     """Refuse a count that is not a whole number."""
     if not figure.value.is_integer():
         raise table.wrong(key, f"is {figure.value:g}, not a whole number")
-
-
-def _table(file: str, path: str, value: object) -> _Table:
-    """A mapping with text keys."""
-    if not isinstance(value, dict):
-        where = f"'{path}'" if path else "the file"
-        raise DeviceError(f"{file}: {where} is {_say(value)}, not a table of keys")
-    for key in value:
-        if not isinstance(key, str):
-            raise DeviceError(f"{file}: key {key!r:.40} is not text", "put it in quotes")
-    return _Table(file, path, value)
-
-
-def _say(value: object) -> str:
-    """A short description of a value of a wrong type."""
-    if value is None:
-        return "empty"
-    return f"{repr(value)[:40]} ({type(value).__name__})"
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key that is given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        """Build one mapping."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen if isinstance(key.value, str) else False:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key.value}' is given twice", key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def _load(data: bytes, file: str) -> object:
-    """Parse the YAML after a walk over its events that bounds depth and refuses aliases."""
-    try:
-        text = data.decode()
-        depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
-                raise DeviceError(f"{file}: aliases and deep nesting have no place in a profile")
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError) as cause:
-        # ValueError: not UTF-8, an impossible date or a number of thousands of digits
-        reason = " ".join(str(cause).split())
-        raise DeviceError(f"{file}: not YAML: {reason[:200]}") from cause
