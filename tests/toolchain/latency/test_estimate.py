@@ -31,7 +31,7 @@ def _figure(value: float) -> Figure:
     return Figure(value, "test", Confidence.LOW)
 
 
-def _device(**changes: Any) -> DeviceProfile:
+def _device(**changes: Any) -> DeviceProfile:  # noqa: ANN401 - fields of any type
     """Ten units, 1 Tera-op/s in fp32 and 4 in int8, 100 GB/s, everything else out of the way."""
     plain = DeviceProfile(
         name="plain",
