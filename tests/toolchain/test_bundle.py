@@ -209,7 +209,7 @@ def test_attack(tmp_path: Path, attack: object, message: str) -> None:
 @pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "a\\b"])
 def test_a_forged_manifest_cannot_name_files_outside(tmp_path: Path, path: str) -> None:
     bundle = make(tmp_path / "m.hwc")
-    forge(bundle, path=path)
+    forge(bundle, path)
     with pytest.raises(IntegrityError, match="is not allowed"):
         Bundle.open(bundle)
 
@@ -227,7 +227,7 @@ def test_a_manifest_of_another_kind(
     tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     bundle = make(tmp_path / "m.hwc")
-    forge(bundle, **change)
+    forge(bundle, None, **change)
     with pytest.raises(IntegrityError, match=message):
         Bundle.open(bundle)
 
@@ -235,7 +235,7 @@ def test_a_manifest_of_another_kind(
 def test_the_same_file_twice(tmp_path: Path) -> None:
     bundle = make(tmp_path / "m.hwc")
     files = json.loads((bundle / MANIFEST).read_text())["files"]
-    forge(bundle, files=[files[0], *files])
+    forge(bundle, None, files=[files[0], *files])
     with pytest.raises(IntegrityError, match="lists a file twice"):
         Bundle.open(bundle)
 
@@ -326,7 +326,7 @@ def test_a_model_that_was_a_function_has_no_file(tmp_path: Path) -> None:
         assert bundle.original() is None
 
 
-def forge(bundle: Path, path: str | None = None, **change: object) -> None:
+def forge(bundle: Path, path: str | None, /, **change: object) -> None:
     """Rewrite the manifest and its digest as one who has the whole bundle in hand."""
     manifest = json.loads((bundle / MANIFEST).read_text()) | change
     if path is not None:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hwc.toolchain import timing
-from hwc.toolchain.engine import Array, Feeds
+from hwc.toolchain.engine import Array, Feeds, Runner
 from hwc.toolchain.timing import Clock, Spread, Timing, latency, paired_latency, ratio_interval
 
 
@@ -16,11 +15,11 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0  # microseconds
         self.order: list[str] = []
-        monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: round(self.now * 1e3))
-        monkeypatch.setattr(timing.time, "process_time_ns", lambda: round(self.now * 500))
-        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now / 1e6)
+        monkeypatch.setattr("hwc.toolchain.timing.time.perf_counter_ns", lambda: round(self.now * 1e3))
+        monkeypatch.setattr("hwc.toolchain.timing.time.process_time_ns", lambda: round(self.now * 500))
+        monkeypatch.setattr("hwc.toolchain.timing.time.perf_counter", lambda: self.now / 1e6)
 
-    def runner(self, name: str, us: Callable[[], float]) -> Callable[[Feeds], dict[str, Array]]:
+    def runner(self, name: str, us: Callable[[], float]) -> Runner:
         """An engine that takes so many microseconds, half of them on the CPU."""
 
         def run(feeds: Feeds) -> dict[str, Array]:
