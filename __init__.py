@@ -7,14 +7,14 @@ if TYPE_CHECKING:
     from .toolchain.bundle import Bundle as Bundle
     from .toolchain.device import load_profile as load_profile
     from .toolchain.plan import Plan as Plan
-    from .tools.compile import compile_model as compile_model
+    from .tools.compiling import compile_model as compile_model
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "Bundle": ".toolchain.bundle",
     "Plan": ".toolchain.plan",
-    "compile_model": ".tools.compile",
+    "compile_model": ".tools.compiling",
     "load_profile": ".toolchain.device",
 }
 

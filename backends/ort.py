@@ -6,7 +6,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,10 @@ INT8_OPS = frozenset(
         *("MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "Reshape", "Flatten"),
         *("Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather"),
     }
+)
+INTEGER_KERNELS = frozenset(
+    {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger"}
+    | {"ConvInteger", "DynamicQuantizeMatMul"}
 )
 REFUSED = (
     *(EPFail, Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile),
@@ -181,14 +185,30 @@ class Ort:
         return ()
 
 
+def integer_kernels(model: Path) -> int:
+    """How many integer matrix kernels the runtime makes of a deploy graph.
+
+    A DequantizeLinear -> Conv -> QuantizeLinear that it does not fuse runs in float, silently.
+    """
+    with tempfile.TemporaryDirectory(prefix="hwc-fused-") as folder:
+        ran = Path(folder) / "ran.onnx"
+        Session(model, Options(optimised_path=ran))
+        return sum(node.op_type in INTEGER_KERNELS for node in ir.load(ran).graph)
+
+
 def time_builds(
-    models: Sequence[ir.Model], feeds: Feeds, *, runs: int, threads: int = 1
+    models: Sequence[ir.Model],
+    feeds: Feeds,
+    *,
+    runs: int,
+    threads: int = 1,
+    told: Callable[[], None] = lambda: None,
 ) -> list[TimedBuild]:
     """Time several graphs in place, kernel by kernel, in turns.
 
     In turns, because what slows the machine for a while must fall on all of them alike. Each graph
     has two sessions: one with the profiler, which costs about a microsecond a kernel, and one
-    without, which says what the whole really takes.
+    without, which says what the whole really takes. `told` is called after each turn.
     """
     with tempfile.TemporaryDirectory(prefix="hwc-profile-") as name:
         folder = Path(name)
@@ -206,6 +226,7 @@ def time_builds(
                 without(feeds)
                 if run >= 0:
                     totals[i, run] = (time.process_time_ns() - start) / 1e3
+            told()
         return [
             _timed(session.end_profiling(), path, total)
             for session, path, total in zip(profiled, paths, totals, strict=True)

@@ -1,0 +1,80 @@
+"""The body of `hwc compile`: one stage after the other, on one screen."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ..toolchain.accuracy.evaluator import Reference
+from ..toolchain.accuracy.metrics import choose_metric
+from ..toolchain.accuracy.samples import labelled
+from ..toolchain.bundle import Bundle, check_target, staged
+from ..toolchain.progress import Progress, Silent
+from ..toolchain.verify import Tolerance
+from .request import Request
+from .stages import deliver
+from .stages.decide import decide, reference
+from .stages.gate import Gate
+from .stages.prepare import prepare
+from .stages.search import search
+from .stages.target import find_target
+
+
+def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
+    """Compile a model for a device.
+
+    Args:
+        request: What is asked.
+        progress: Told of each stage.
+
+    Returns:
+        The bundle at `request.target`, its digests checked.
+
+    Raises:
+        HwcError: Whatever stands in the way; nothing is left behind.
+    """
+    clock = Stopwatch(progress or Silent())
+    check_target(request.target, force=request.force)
+    target = find_target(request)
+    made_from = deliver.sources(request)
+    prepared = prepare(request, target, clock)
+    decisions = decide(request, target, prepared, clock)
+    original = reference(prepared.original)
+    with clock.stage("run the original"):
+        part = Reference.of(original, prepared.splits.search, "search")
+        held_out = Reference.of(original, prepared.splits.report, "report")
+    metric = choose_metric(request.metric, part.outputs, labelled=labelled(part.samples))
+    searched = search(request, decisions, part, metric, clock)
+    with staged(request.target, force=request.force, archive=request.archive) as folder:
+        tolerance = Tolerance(request.max_drop)
+        gate = Gate(
+            target, prepared, decisions, held_out, metric, tolerance, request.threads, folder
+        )
+        delivery = gate.first_to_pass(searched.plans, clock)
+        report = deliver.make_report(gate, searched.problem, delivery, made_from)
+        notes = (*target.notes, *prepared.notes, *decisions.notes, metric.why)
+        report = replace(report, notes=tuple(filter(None, notes)), seconds=clock.seconds)
+        about = deliver.manifest(target, delivery, made_from)
+        deliver.write(folder, report, gate, delivery, about)
+    return Bundle.open(request.target)
+
+
+class Stopwatch:
+    """A Progress that also remembers how long each stage took."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+        """Time one stage; stages of the same name add up."""
+        started = time.perf_counter()
+        with self._inner.stage(name, total) as step:
+            yield step
+        took = time.perf_counter() - started
+        self.seconds[name] = self.seconds.get(name, 0.0) + took
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._inner.note(text)

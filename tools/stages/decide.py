@@ -1,0 +1,146 @@
+"""Stage 2: the decisions to be made, what they cost in time, and how to write them down."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from ...backends import ort
+from ...passes.apply import PlanWriter
+from ...toolchain.accuracy.samples import each
+from ...toolchain.calibration import Range, collect, ranges
+from ...toolchain.engine import TimedBuild
+from ...toolchain.find_slots import find_slots
+from ...toolchain.latency import build_cost
+from ...toolchain.latency.cost import CostModel
+from ...toolchain.latency.measure import measure, probe_plans
+from ...toolchain.latency.table import LatencyTable, Mode, default_path
+from ...toolchain.latency.timing import Setting
+from ...toolchain.observe import annotate, observer
+from ...toolchain.plan import Plan, Precision
+from ...toolchain.progress import Progress
+from ...toolchain.slots import SlotGraph
+from ..request import Request
+from .prepare import Prepared
+from .target import Target
+
+RUNS = 40  # runs of each build that is measured
+THREADS = 1  # kernels are timed on one thread: that is what their sum is about
+NEED_DATA = frozenset({Precision.INT8, Precision.INT4})  # calibration, or a loss to be judged
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What there is to decide.
+
+    Attributes:
+        slots: The slots.
+        cost: What plans take, and where that is known from.
+        writer: Writes a plan for the device.
+        simulator: Writes a plan so that this machine's CPU computes what the device would.
+        notes: What the user should know.
+    """
+
+    slots: SlotGraph
+    cost: CostModel
+    writer: PlanWriter
+    simulator: PlanWriter
+    notes: tuple[str, ...]
+
+
+def reference(model: ir.Model) -> ort.Session:
+    """The model as it is written, computed with the runtime's optimiser off."""
+    return ort.Session(model, ort.Options(optimise=False))
+
+
+def decide(request: Request, target: Target, prepared: Prepared, progress: Progress) -> Decisions:
+    """Find the slots, calibrate what may be quantised, and price every choice."""
+    precisions, notes = _precisions(request, target, prepared)
+    with progress.stage("find the decisions"):
+        seen = annotate(prepared.model, reference, prepared.feeds)
+        slots = find_slots(seen, target.dialect, precisions)
+    unsigned = target.dialect.unsigned_activations
+    limits = _calibrate(request, prepared, slots, progress, unsigned=unsigned)
+    writer = PlanWriter(prepared.model, slots, dialect=target.dialect, ranges=limits)
+    simulated = replace(target.dialect, casts=True)
+    simulator = PlanWriter(prepared.model, slots, dialect=simulated, ranges=limits)
+    cost = _price(request, target, prepared, writer, progress)
+    return Decisions(slots, cost, writer, simulator, notes)
+
+
+def _precisions(
+    request: Request, target: Target, prepared: Prepared
+) -> tuple[tuple[Precision, ...], tuple[str, ...]]:
+    """What may be chosen: what runs on the device, what was asked for, what the data allows."""
+    asked = request.precisions or tuple(Precision)
+    runs = target.profile.precisions
+    allowed = tuple(p for p in Precision if p in asked and p in runs)
+    if prepared.real:
+        return allowed, ()
+    if request.random_calibration:
+        return allowed, ("calibrated and judged on random numbers: the accuracy is not known",)
+    kept = tuple(p for p in allowed if p not in NEED_DATA)
+    left_out = ", ".join(p for p in allowed if p in NEED_DATA)
+    return kept, (
+        f"no data: {left_out} not offered (give --data, or --allow-random-calibration)",
+        "agreement was measured on random inputs",
+    ) if left_out else ("agreement was measured on random inputs",)
+
+
+def _calibrate(
+    request: Request, prepared: Prepared, slots: SlotGraph, progress: Progress, *, unsigned: bool
+) -> dict[str, Range]:
+    """The range of every tensor that an int8 slot may read or write."""
+    tensors = sorted(
+        {
+            tensor
+            for slot in slots.slots
+            if any(choice.precision is Precision.INT8 for choice in slot.choices)
+            for tensor in (*slot.inputs, *slot.outputs)
+        }
+    )
+    if not tensors:
+        return {}
+    histograms = collect(
+        observer(prepared.model, tensors, reference),
+        lambda: (sample.feeds for sample in each(prepared.splits.calibrate)),
+        tensors=tensors,
+        progress=progress,
+    )
+    return ranges(histograms, request.calibration, unsigned=unsigned)
+
+
+def _price(
+    request: Request, target: Target, prepared: Prepared, writer: PlanWriter, progress: Progress
+) -> CostModel:
+    """A measured table where the device is this machine's CPU, estimates elsewhere."""
+    if not (target.here and target.profile.backend == ort.Ort.name):
+        return build_cost.from_profile(writer.slots, target.profile)
+    version = str(target.backend.version())
+    setting = Setting(target.profile.name, "onnxruntime", version, THREADS)
+    with LatencyTable.open(request.table or default_path(setting), Mode.WRITE) as table:
+        if request.remeasure or not build_cost.covers(table, writer.slots):
+            _measure(table, setting, prepared, writer, progress)
+        return build_cost.from_table(writer.slots, table, free=writer.dialect.float_outputs)
+
+
+def _measure(
+    table: LatencyTable,
+    setting: Setting,
+    prepared: Prepared,
+    writer: PlanWriter,
+    progress: Progress,
+) -> None:
+    plans = probe_plans(writer.slots)
+    with progress.stage("measure kernels in place", RUNS) as step:
+
+        def time_builds(models: Sequence[ir.Model]) -> list[TimedBuild]:
+            return ort.time_builds(models, prepared.feeds, runs=RUNS, threads=THREADS, told=step)
+
+        measured = measure(writer.slots, plans=plans, write=writer.write, time_builds=time_builds)
+        build_cost.store(table, writer.slots, measured, setting)
+
+
+def plan_fp32(slots: SlotGraph) -> Plan:
+    """The plan that changes nothing."""
+    return Plan.of((slot.name, slot.choices[0]) for slot in slots.slots)

@@ -1,0 +1,188 @@
+"""Stage 5: the report, and the bundle on disk."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ... import __version__
+from ...backends import ort
+from ...toolchain.bundle import GOLDEN, MODEL, PLAN, REPORT, Manifest, Source, seal, write_golden
+from ...toolchain.frontend.external import data_files
+from ...toolchain.latency.cost import Breakdown
+from ...toolchain.plan import Plan, Precision
+from ...toolchain.report import Latency, Measured, Origin, Report, SlotRow
+from ...toolchain.search.problem import Problem
+from ...toolchain.slots import Slot
+from ...toolchain.timing import Clock
+from ..request import Request
+from .decide import plan_fp32
+from .gate import Delivery, Gate
+from .target import Target
+
+_MATRIX_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def sources(request: Request) -> tuple[Source, ...]:
+    """What the bundle is made from, with digests where there are files."""
+    path = Path(request.model)
+    if not path.is_file():
+        return (Source("model", request.model),)
+    return (Source.of_file(path), *(Source.of_file(file, "data") for file in data_files(path)))
+
+
+def manifest(target: Target, delivery: Delivery, made_from: tuple[Source, ...]) -> Manifest:
+    """What the bundle says of itself."""
+    backend = target.backend
+    versions = {
+        "hwc": __version__,
+        "python": platform.python_version(),
+        "onnx": version("onnx"),
+        backend.name: backend.version() or "not installed",
+    }
+    return Manifest(
+        backend=backend.name,
+        profile=target.profile,
+        engine=delivery.engine,
+        build_commands=backend.build_commands(MODEL, target.profile),
+        versions=versions,
+        sources=made_from,
+        checks=delivery.checks,
+    )
+
+
+def write(folder: Path, report: Report, gate: Gate, delivery: Delivery, about: Manifest) -> None:
+    """Write what is not yet in the bundle's folder, the manifest last."""
+    plan = delivery.plan or plan_fp32(gate.decisions.slots)
+    (folder / PLAN).write_text(plan.to_json(), encoding="utf-8")
+    (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
+    write_golden(folder / GOLDEN, gate.golden())
+    seal(folder, about)
+
+
+def make_report(
+    gate: Gate, problem: Problem, delivery: Delivery, made_from: tuple[Source, ...]
+) -> Report:
+    """Everything that was found out."""
+    target, slots = gate.target, gate.decisions.slots
+    plan = delivery.plan or plan_fp32(slots)
+    breakdown = problem.cost.explain(np.array(problem.indices(plan), np.intp))
+    before, after = _latencies(target, problem, delivery, breakdown)
+    folder_size = (gate.folder / MODEL).stat().st_size
+    data = gate.folder / f"{MODEL}.data"
+    return Report(
+        model=made_from[0].given,
+        device=target.profile.name,
+        backend=f"{target.backend.name} {target.backend.version() or '(not installed)'}",
+        original=Measured(
+            sum(source.size for source in made_from),
+            before,
+            delivery.quality.original,
+            plan_fp32(slots).counts(),
+        ),
+        compiled=Measured(
+            folder_size + (data.stat().st_size if data.exists() else 0),
+            after,
+            delivery.quality.compiled,
+            plan.counts(),
+        ),
+        predicted=_predicted(target, breakdown, after) if target.here else None,
+        speedup=delivery.cpu.ratio[Clock.CPU] if delivery.cpu else None,
+        drop=delivery.quality.drop.interval,
+        golden=delivery.numbers,
+        kernels=_kernels(gate, plan),
+        boundaries=len(breakdown.boundaries) if delivery.plan else 0,
+        slots=_rows(problem, plan),
+        attempts=delivery.attempts,
+        checks=delivery.checks,
+    )
+
+
+def _latencies(
+    target: Target, problem: Problem, delivery: Delivery, breakdown: Breakdown
+) -> tuple[Latency, Latency]:
+    """Original and compiled: measured where the device is here, else as the profile estimates."""
+    if delivery.cpu is None:
+        source = f"roofline of {target.profile.name}"
+        plain = np.zeros((1, len(problem.graph.slots)), np.intp)
+        original = float(problem.cost.price(plain)[0])
+        return (
+            Latency(original, Origin.ESTIMATED, source),
+            Latency(breakdown.total_us, Origin.ESTIMATED, source),
+        )
+    source = _measured_by(target)
+    paired, runs = delivery.cpu, delivery.cpu.runs
+    return (
+        Latency.measured(paired.a[Clock.CPU], runs, Clock.CPU, source),
+        Latency.measured(paired.b[Clock.CPU], runs, Clock.CPU, source),
+    )
+
+
+def _measured_by(target: Target) -> str:
+    today = datetime.now(UTC).date().isoformat()
+    runtime = f"{target.backend.name} {target.backend.version()}"
+    return f"{target.profile.target}, {runtime}, 1 thread, {today}"
+
+
+def _predicted(target: Target, breakdown: Breakdown, measured: Latency) -> Latency:
+    """What the table said about the delivered plan, and how far off it was."""
+    residual = breakdown.total_us / measured.us - 1.0
+    source = f"latency table of {target.profile.name}"
+    return Latency(breakdown.total_us, Origin.MEASURED, source, Clock.CPU, residual=residual)
+
+
+def _kernels(gate: Gate, plan: Plan) -> dict[str, int]:
+    """How many int8 matrix kernels the plan asks for, and how many the runtime really runs."""
+    chosen = plan.as_dict()
+    asked = sum(
+        slot.op in _MATRIX_OPS and chosen[slot.name].precision is Precision.INT8
+        for slot in gate.decisions.slots.slots
+    )
+    if not (gate.target.here and asked):
+        return {"int8 asked": asked} if asked else {}
+    return {"int8 asked": asked, "int8 fused": ort.integer_kernels(gate.folder / MODEL)}
+
+
+def _rows(problem: Problem, plan: Plan) -> tuple[SlotRow, ...]:
+    chosen = plan.as_dict()
+    rows = []
+    for s, slot in enumerate(problem.graph.slots):
+        times = {
+            c.precision.value: float(problem.cost.node_us[s, k]) for k, c in enumerate(slot.choices)
+        }
+        losses = (
+            {}
+            if problem.sensitivity is None
+            else {
+                c.precision.value: float(problem.sensitivity[s, k])
+                for k, c in enumerate(slot.choices)
+                if np.isfinite(problem.sensitivity[s, k])
+            }
+        )
+        choice = chosen[slot.name].precision.value
+        why = _why(choice, times, losses)
+        rows.append(SlotRow(slot.name, slot.op, choice, why, times, losses, kept=slot.kept))
+    return tuple(rows)
+
+
+def _figures(slot: Slot, figures: npt.NDArray[np.float64]) -> dict[str, float]:
+    """The finite figures of a slot's choices, by precision."""
+    pairs = zip(slot.choices, figures, strict=False)
+    return {c.precision.value: float(figure) for c, figure in pairs if np.isfinite(figure)}
+
+
+def _why(choice: str, times: dict[str, float], losses: dict[str, float]) -> str:
+    """Why a slot runs in what it runs in, in the figures that decided."""
+    others = {name: us for name, us in times.items() if name != choice}
+    if not others:
+        return "no other choice"
+    fastest = min(others, key=lambda name: others[name])
+    figures = f"{times[choice]:.1f} µs, {fastest} {others[fastest]:.1f} µs"
+    if times[choice] <= others[fastest]:
+        return f"fastest: {figures}"
+    if losses.get(fastest, 0.0) > losses.get(choice, 0.0):
+        return f"for accuracy: {fastest} loses {losses[fastest]:.2g} ({figures})"
+    return f"a change of form would cost more than it gains ({figures})"

@@ -1,0 +1,177 @@
+"""Stage 4: builds the chosen plan, holds it against the original, and falls back where it fails."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from ...backends import ort
+from ...toolchain.accuracy.evaluator import Measurement, Reference, measure
+from ...toolchain.accuracy.metric import Metric
+from ...toolchain.bundle import MODEL
+from ...toolchain.engine import Check, Engine, Feeds, Runner, Status
+from ...toolchain.errors import BackendError
+from ...toolchain.plan import Plan
+from ...toolchain.progress import Progress
+from ...toolchain.report import Attempt
+from ...toolchain.timing import Clock, Paired, Timing, paired_latency
+from ...toolchain.verify import GateDecision, Numbers, Tolerance, compare_outputs, gate
+from .decide import Decisions
+from .prepare import Prepared
+from .target import Target
+
+GOLDEN = 4  # samples kept in the bundle with the original's outputs
+_CPU = Timing(clock=Clock.CPU, seconds=6.0)
+_WALL = Timing(clock=Clock.WALL, seconds=3.0)
+_BIG = 1 << 30  # bytes of inline weights beyond which a file of external data is written
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What passed the gate.
+
+    Attributes:
+        plan: The plan; None where the original graph itself is delivered.
+        engine: What was built here; None where the device has to build it.
+        quality: Accuracy on the report split.
+        numbers: Golden outputs against the original's.
+        cpu: Original and delivery on one thread, by process CPU time; None where not here.
+        wall: The same on the threads asked for, by wall time.
+        checks: What was checked and what is owed.
+        attempts: Everything that came before the gate, in order.
+    """
+
+    plan: Plan | None
+    engine: Engine | None
+    quality: Measurement
+    numbers: Numbers
+    cpu: Paired | None
+    wall: Paired | None
+    checks: tuple[Check, ...]
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What every attempt is held against.
+
+    Attributes:
+        target: The device.
+        prepared: The original, and an example input.
+        decisions: Writes plans.
+        report: The report split, with the original's outputs.
+        metric: What counts.
+        tolerance: What is allowed.
+        threads: Threads for the wall time; 0: all cores.
+        folder: Where the bundle is being made.
+    """
+
+    target: Target
+    prepared: Prepared
+    decisions: Decisions
+    report: Reference
+    metric: Metric
+    tolerance: Tolerance
+    threads: int
+    folder: Path
+
+    def first_to_pass(self, plans: Sequence[tuple[str, Plan]], progress: Progress) -> Delivery:
+        """Try plans in order; what passes is left in the folder.
+
+        The last resort is the original graph: neither slower nor wrong, and the report says so.
+        """
+        attempts: list[Attempt] = []
+        with progress.stage("verify", len(plans)) as step:
+            for name, plan in plans:
+                delivery, attempt = self._try(name, plan)
+                attempts.append(attempt)
+                progress.note(f"gate: {name}: {'; '.join(attempt.decision.reasons)}")
+                step()
+                if attempt.decision.accepted and delivery is not None:
+                    return replace(delivery, attempts=tuple(attempts))
+        delivery = self._original()
+        attempts.append(Attempt("the original", GateDecision.identity()))
+        return replace(delivery, attempts=tuple(attempts))
+
+    def _try(self, name: str, plan: Plan) -> tuple[Delivery | None, Attempt]:
+        model = self.decisions.writer.write(plan)
+        path = self._save(model)
+        try:
+            delivery = self._measure(path, model, plan)
+        except BackendError as refused:
+            return None, Attempt(name, GateDecision(accepted=False, reasons=(str(refused),)))
+        decision = self._judge(delivery)
+        speedup = delivery.cpu.ratio[Clock.CPU] if delivery.cpu else None
+        return delivery, Attempt(name, decision, speedup, delivery.quality.drop.interval)
+
+    def _judge(self, delivery: Delivery) -> GateDecision:
+        decision = gate(
+            delivery.numbers,
+            delivery.cpu,
+            drop=delivery.quality.drop.value,
+            tolerance=self.tolerance,
+        )
+        failed = [check for check in delivery.checks if check.status is Status.FAILED]
+        wall = delivery.wall.ratio[Clock.WALL] if delivery.wall else None
+        against = [f"{check.name}: {check.detail}" for check in failed]
+        if wall is not None and wall.high < 1.0:
+            against.append(f"slower in wall time: {wall.value:.3f}x")
+        if not against:
+            return decision
+        reasons = against if decision.accepted else [*against, *decision.reasons]
+        return GateDecision(accepted=False, reasons=tuple(reasons))
+
+    def _measure(self, path: Path, model: ir.Model, plan: Plan | None) -> Delivery:
+        """Build, run and time what lies at `path`, as far as this machine can."""
+        target = self.target
+        checks = target.backend.check(path, target.profile)
+        engine = self._build(path)
+        if target.here and engine is not None:
+            runner: Runner = target.backend.load(self.folder, engine, 1)
+        else:
+            simulated = self.decisions.simulator.write(plan) if plan else model
+            runner = ort.Session(simulated, ort.Options(threads=self.threads))
+        quality = measure(runner, self.report, self.metric)
+        numbers = Numbers.worst_of(
+            compare_outputs(outputs, runner(feeds)) for feeds, outputs in self.golden()
+        )
+        cpu = wall = None
+        if target.here and engine is not None:
+            cpu = paired_latency(self._baseline(1), runner, self.prepared.feeds, _CPU)
+            parallel = target.backend.load(self.folder, engine, self.threads)
+            baseline = self._baseline(self.threads)
+            wall = paired_latency(baseline, parallel, self.prepared.feeds, _WALL)
+        return Delivery(plan, engine, quality, numbers, cpu, wall, checks)
+
+    def _build(self, path: Path) -> Engine | None:
+        """The engine, or None where only the device can make it."""
+        try:
+            return self.target.backend.build(path, self.target.profile, self.folder)
+        except BackendError:
+            if self.target.here:
+                raise
+            return None
+
+    def _baseline(self, threads: int) -> Runner:
+        """The original in the same runtime, at the runtime's defaults."""
+        return ort.Session(self.prepared.original, ort.Options(threads=threads))
+
+    def _original(self) -> Delivery:
+        path = self._save(self.prepared.original)
+        return self._measure(path, self.prepared.original, None)
+
+    def golden(self) -> tuple[tuple[Feeds, Feeds], ...]:
+        """A few inputs with the original's outputs."""
+        count = min(GOLDEN, len(self.report))
+        return tuple((self.report.samples[i].feeds, self.report.outputs[i]) for i in range(count))
+
+    def _save(self, model: ir.Model) -> Path:
+        path = self.folder / MODEL
+        data = path.with_name(f"{MODEL}.data")
+        for old in (path, data):
+            old.unlink(missing_ok=True)
+        weights = (value.const_value for value in model.graph.initializers.values())
+        big = sum(tensor.nbytes for tensor in weights if tensor is not None) > _BIG
+        ir.save(model, path, external_data=data.name if big else None)
+        return path

@@ -1,0 +1,108 @@
+"""Stage 3: which plans to build, best first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...backends import ort
+from ...toolchain.accuracy.evaluator import Evaluator, Reference
+from ...toolchain.accuracy.metric import Metric
+from ...toolchain.accuracy.sensitivity import sensitivity
+from ...toolchain.plan import Plan
+from ...toolchain.progress import Progress
+from ...toolchain.search.choose import Choice, choose
+from ...toolchain.search.exact import Exact
+from ...toolchain.search.greedy import Greedy
+from ...toolchain.search.problem import Limits, Problem, Proposal, Strategy
+from ...toolchain.search.uniform import Uniform
+from ...toolchain.slots import SlotGraph
+from ..request import Request
+from .decide import Decisions
+
+STRATEGIES: dict[str, type[Strategy]] = {"exact": Exact, "greedy": Greedy, "uniform": Uniform}
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What the search found.
+
+    Attributes:
+        problem: With the sensitivities, where they had to be measured.
+        candidates: Plans for the gate, best first, with the name that the report gives them.
+        evaluations: How many plans were truly run on the search split.
+    """
+
+    problem: Problem
+    candidates: tuple[tuple[Proposal, Plan], ...]
+    evaluations: int
+
+    @property
+    def plans(self) -> Sequence[tuple[str, Plan]]:
+        """What the gate tries."""
+        return [(_title(proposal), plan) for proposal, plan in self.candidates]
+
+
+def search(
+    request: Request,
+    decisions: Decisions,
+    part: Reference,
+    metric: Metric,
+    progress: Progress,
+) -> Searched:
+    """Find the fastest plan that keeps within the drop on the search split.
+
+    Sensitivities are measured only where the fastest plan of all drops too much: they take as many
+    builds as there are choices.
+
+    Raises:
+        ConstraintError: No plan meets the constraints; the message names the nearest.
+    """
+
+    def realise(plan: Plan) -> ort.Session:
+        return ort.Session(decisions.simulator.write(plan), ort.Options(threads=request.threads))
+
+    evaluator = Evaluator(realise, part, metric)
+    problem = Problem(
+        decisions.cost,
+        weight_bytes(decisions.slots),
+        limits=Limits(
+            latency_us=(request.max_latency_ms or np.inf) * 1e3,
+            size=request.max_size or np.inf,
+        ),
+    )
+    choice = _choose(request, problem, evaluator, progress)
+    first = problem.plan(choice.candidates[0].proposal)
+    if evaluator.evaluations and len(first.counts()) == 1 and len(choice.candidates) == 1:
+        table = sensitivity(evaluator, decisions.slots, progress=progress)
+        problem = Problem(decisions.cost, problem.sizes, table, problem.limits)
+        choice = _choose(request, problem, evaluator, progress)
+    candidates = tuple((c.proposal, problem.plan(c.proposal)) for c in choice.candidates)
+    return Searched(problem, candidates, evaluator.evaluations)
+
+
+def _choose(request: Request, problem: Problem, evaluator: Evaluator, progress: Progress) -> Choice:
+    strategy = STRATEGIES[request.strategy]()
+    with progress.stage("search") as step:
+
+        def score(plan: Plan) -> float:
+            drop = evaluator.score(plan).value
+            step()
+            return drop
+
+        return choose(problem, strategy, score=score, max_drop=request.max_drop)
+
+
+def weight_bytes(slots: SlotGraph) -> npt.NDArray[np.int64]:
+    """Bytes of each slot's weights in each choice; shape (slots, most choices)."""
+    most = max((len(slot.choices) for slot in slots.slots), default=1)
+    table = np.zeros((len(slots.slots), most), np.int64)
+    for row, slot in enumerate(slots.slots):
+        for column, choice in enumerate(slot.choices):
+            table[row, column] = slot.work.weights * choice.precision.weight_bits // 8
+    return table
+
+
+def _title(proposal: Proposal) -> str:
+    return f"{proposal.strategy}, predicted {proposal.predicted_us / 1e3:.3f} ms"
