@@ -10,8 +10,6 @@ import numpy as np
 from .engine import Array, Check, Feeds, Status
 from .timing import Clock, Paired
 
-EXACT_DB = 80.0  # from here on, differences are those of summation order, not of precision
-
 # Names of checks; those that only the device can do are found and replaced by name.
 DIGESTS = "sizes and digests of all files"
 DATA = "outputs on the data"
@@ -58,6 +56,25 @@ class Numbers:
             cosine=min(n.cosine for n in all_of),
             worst=first.worst,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """How far outputs may be from those that were recorded.
+
+    Attributes:
+        db: Loss of SQNR that is no regression.
+        exact_db: From this SQNR on, differences are those of the arithmetic, not of the plan.
+    """
+
+    db: float
+    exact_db: float
+
+
+# The same runtime again: order of summation. Another one than recorded: TF32 and fp16
+# accumulators (50 to 70 dB), and integer kernels that round otherwise.
+SAME_RUNTIME = Slack(db=1.0, exact_db=80.0)
+OTHER_RUNTIME = Slack(db=6.0, exact_db=50.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +136,15 @@ def gate(
     return GateDecision(not against, against or tuple(text for _, text in verdicts))
 
 
-def regressions(recorded: Numbers, now: Numbers, slack_db: float = 1.0) -> tuple[str, ...]:
-    """What got worse since `recorded` was written, beyond `slack_db`; empty if nothing did.
+def regressions(recorded: Numbers, now: Numbers, slack: Slack = SAME_RUNTIME) -> tuple[str, ...]:
+    """What got worse since `recorded` was written, beyond the slack; empty if nothing did.
 
     Where the recorded outputs had other shapes than the original's already, a metric has judged.
     """
     verdicts = _judge_numbers(now, drop_known=not recorded.same_shape)
     wrong = [text for passed, text in verdicts if not passed]
-    promised = min(recorded.sqnr_db, EXACT_DB)
-    if not wrong and now.sqnr_db < promised - slack_db:
+    promised = min(recorded.sqnr_db, slack.exact_db)
+    if not wrong and now.sqnr_db < promised - slack.db:
         wrong.append(f"output {now.worst!r}: SQNR {now.sqnr_db:.1f} dB, promised {promised:.1f}")
     return tuple(wrong)
 

@@ -28,14 +28,14 @@ from .render import console, interval_text, time_text
 def command(
     bundle: Path, original: Path | None, runs: int | None, threads: int, *, as_json: bool
 ) -> None:
-    r"""Time a bundle on its first golden input, in turns with the original model.
+    """Time a bundle on its first golden input, in turns with the original model.
 
     Prints process CPU time and wall time; without the original, of the bundle alone.
 
     \b
     hwc bench effnet.hwc
     hwc bench effnet.hwc --original models/effnet.onnx --threads 2 --runs 200
-    """
+    """  # noqa: D301 - click wants the escape
     with Bundle.open(bundle) as opened:
         backend = open_backend(opened.manifest.backend)
         engine = load_engine(opened, backend, threads)

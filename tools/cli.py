@@ -66,12 +66,12 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def hwc(context: click.Context, *, debug: bool) -> None:
-    r"""Compile a trained model for a device: smaller, faster, and verified.
+    """Compile a trained model for a device: smaller, faster, and verified.
 
     \b
     hwc compile model.onnx --device host --data calib.npz --max-drop 1%
     hwc show model.hwc
-    """
+    """  # noqa: D301 - click wants the escape
     context.ensure_object(Settings).debug = debug
 
 

@@ -25,13 +25,13 @@ from .render import console
 @click.argument("name", required=False)
 @options.json_output
 def devices(name: str | None, *, as_json: bool) -> None:
-    r"""List the known devices, or show every figure of one.
+    """List the known devices, or show every figure of one.
 
     \b
     hwc devices
     hwc devices jetson_orin
     hwc devices my_board.yaml --json
-    """
+    """  # noqa: D301 - click wants the escape
     if name is None:
         profiles = [load_profile(known) for known in profile_names()]
         _print_json(_list_json(profiles)) if as_json else _print_list(profiles)

@@ -12,6 +12,8 @@ from ..toolchain.accuracy.stacked import read_npz
 from ..toolchain.bundle import MODEL, Bundle
 from ..toolchain.engine import Backend, Feeds, Runner
 from ..toolchain.errors import BackendError, DeviceError, InputError
+from ..toolchain.frontend.load import load_model
+from ..toolchain.frontend.shapes import model_inputs
 from ..toolchain.inputs import InputSpec
 from ..toolchain.timing import Clock
 
@@ -64,18 +66,19 @@ def original_runner(
     path: Path, bundle: Bundle, backend: Backend, threads: int = 0
 ) -> Iterator[Runner]:
     """The original, built by the bundle's own backend as it is."""
+    profile, fixed = bundle.manifest.profile, {}
+    if backend.dialect(profile).static_shapes:
+        fixed = {name: array.shape for name, array in golden_feeds(bundle).items()}
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
         copy = Path(folder) / MODEL
-        ir.save(ir.load(path), copy, external_data=f"{MODEL}.data")
-        engine = backend.build(copy, bundle.manifest.profile, copy.parent)
+        ir.save(load_model(path, inputs=fixed), copy, external_data=f"{MODEL}.data")
+        engine = backend.build(copy, profile, copy.parent)
         yield backend.load(copy.parent, engine, threads)
 
 
 def input_specs(bundle: Bundle) -> tuple[InputSpec, ...]:
     """What the deploy graph of a bundle wants to be fed."""
-    graph = ir.load(bundle.model).graph
-    wanted = (value for value in graph.inputs if value.name not in graph.initializers)
-    return tuple(_spec(value) for value in wanted)
+    return model_inputs(ir.load(bundle.model))
 
 
 def read_feeds(path: Path, bundle: Bundle) -> Feeds:
@@ -102,10 +105,3 @@ def golden_feeds(bundle: Bundle) -> Feeds:
 def clock_of(bundle: Bundle, threads: int) -> Clock:
     """The clock to judge by: CPU time means nothing on an accelerator, or where threads spin."""
     return Clock.CPU if bundle.manifest.backend == "ort" and threads == 1 else Clock.WALL
-
-
-def _spec(value: ir.Value) -> InputSpec:
-    if value.dtype is None or value.shape is None:
-        raise InputError(f"input {value.name!r} has no type or shape", "compile the model again")
-    shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
-    return InputSpec(str(value.name), value.dtype.numpy().name, shape)

@@ -32,11 +32,11 @@ from .render import console
 @options.threads
 @options.force
 def command(bundle: Path, source: Path, output: Path | None, threads: int, *, force: bool) -> None:
-    r"""Run a bundle once on inputs from a file.
+    """Run a bundle once on inputs from a file.
 
     \b
     hwc run effnet.hwc --input x.npz -o y.npz
-    """
+    """  # noqa: D301 - click wants the escape
     if output is not None:
         check_target(output, force=force)
     with Bundle.open(bundle) as opened:

@@ -18,12 +18,12 @@ from .render import console, print_report, time_text
 @options.json_output
 @click.option("-v", "--verbose", is_flag=True, help="Every alternative: its time and its loss.")
 def command(bundle: Path, *, as_json: bool, verbose: bool) -> None:
-    r"""Show what runs in which precision, why, and what was predicted and measured.
+    """Show what runs in which precision, why, and what was predicted and measured.
 
     \b
     hwc show effnet.hwc
     hwc show effnet.hwc --json | jq '.slots[] | select(.choice == "fp32") | .why'
-    """
+    """  # noqa: D301 - click wants the escape
     with Bundle.open(bundle) as opened:
         report, commands = opened.report(), opened.manifest.build_commands
         built = opened.manifest.engine is not None

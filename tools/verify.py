@@ -24,7 +24,7 @@ from .verification import Request, Verification, verify_bundle
 def command(
     bundle: Path, original: Path | None, data: str | None, threads: int, *, as_json: bool
 ) -> None:
-    r"""Check a bundle's bytes, run it against the original, and time the two in turns.
+    """Check a bundle's bytes, run it against the original, and time the two in turns.
 
     Where the original is neither given nor at its recorded path, the golden inputs in the bundle
     stand for it and the latency is owed. Exit code 8: bytes changed; 6: a promise is broken.
@@ -32,7 +32,7 @@ def command(
     \b
     hwc verify effnet.hwc
     hwc verify effnet.hwc --original models/effnet.onnx --data calib.npz
-    """
+    """  # noqa: D301 - click wants the escape
     with Bundle.open(bundle) as opened:
         backend = open_backend(opened.manifest.backend)
         result = verify_bundle(opened, backend, Request(original, data, threads))

@@ -7,6 +7,7 @@ import pytest
 from hwc.toolchain.engine import Array, Status
 from hwc.toolchain.timing import Clock, Interval, Paired, Spread
 from hwc.toolchain.verify import (
+    OTHER_RUNTIME,
     GateDecision,
     Numbers,
     Tolerance,
@@ -148,6 +149,16 @@ def test_the_original_is_accepted_by_identity() -> None:
 )
 def test_regressions(recorded: Numbers, now: Numbers, *, worse: bool) -> None:
     assert bool(regressions(recorded, now)) is worse
+
+
+@pytest.mark.parametrize(
+    ("recorded", "now", "worse"),
+    [(math.inf, 55.0, False), (math.inf, 40.0, True), (30.0, 25.0, False), (30.0, 23.0, True)],
+    ids=["tf32", "not even fp16", "other rounding", "wrong scale"],
+)
+def test_another_runtime_has_other_arithmetic(recorded: float, now: float, *, worse: bool) -> None:
+    found = regressions(Numbers(sqnr_db=recorded), Numbers(sqnr_db=now), OTHER_RUNTIME)
+    assert bool(found) is worse
 
 
 def test_what_a_device_owes() -> None:

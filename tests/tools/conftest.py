@@ -114,7 +114,7 @@ class Shop:
             profile=profile,
             engine=Engine((MODEL,), "onnxruntime", "x86_64") if case.built else None,
             build_commands=("hwc build .",),
-            versions={"runtime": "onnxruntime 1"},
+            versions={"ort": "1"},
             sources=(Source.of_file(self.original),),
             checks=report.checks,
         )

@@ -49,7 +49,7 @@ def test_the_engine_is_there_and_the_estimate_gone(
         assert bundle.manifest.checks == report.checks
     assert report.compiled.latency is not None
     assert report.compiled.latency.origin is Origin.MEASURED
-    assert "this test's host, onnxruntime" in report.compiled.latency.source
+    assert "this test's host, ort 1" in report.compiled.latency.source
     assert report.original.latency is not None
     assert (report.original.latency.us, report.compiled.latency.us) == (3, 2)
     assert report.speedup == Interval(1.5, 1.4, 1.6)
