@@ -12,15 +12,18 @@ import numpy as np
 from ..engine import Array
 from .kinds import Kind, OutputKind, class_rows
 
-_BROKEN = (
-    1e200  # the error of an output that is not finite: finite, so that a weight of 0 removes it
-)
-_DEAD = 1e-6  # a channel of less than this part of the mean variance carries no information
+_BROKEN = 1e200  # error of an output that is not finite; finite, so that a weight of 0 removes it
+_ROUNDING = 1e-12  # what subtracting two large sums leaves of a constant, relative to them
 _TINY = 1e-9  # smallest probability that KL sees
 
 
 class Measure(Protocol):
     """Compares one output with the original's, sample by sample."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether tallies are [agreement of the sample, 1] and the figure is their mean."""
+        ...
 
     def tally(self, output: Array, reference: Array) -> Array:
         """What one sample adds, shape (d,)."""
@@ -34,6 +37,8 @@ class Measure(Protocol):
 @dataclass(frozen=True, slots=True)
 class Top1:
     """The part of the batch whose most likely class is unchanged."""
+
+    counted: bool = True
 
     def tally(self, output: Array, reference: Array) -> Array:
         """[agreement, 1]."""
@@ -57,6 +62,7 @@ class Sequence1:
     """
 
     common: int
+    counted: bool = True
 
     def tally(self, output: Array, reference: Array) -> Array:
         """[agreement, 1]."""
@@ -85,6 +91,7 @@ class MapOverlap:
     """
 
     axis: int
+    counted: bool = True
 
     def tally(self, output: Array, reference: Array) -> Array:
         """[mean IoU, 1]."""
@@ -106,6 +113,8 @@ class MapOverlap:
 class Exact:
     """Whether integers, booleans or texts are unchanged."""
 
+    counted: bool = True
+
     def tally(self, output: Array, reference: Array) -> Array:
         """[agreement, 1]."""
         return np.array([float(np.array_equal(output, reference)), 1.0])
@@ -120,22 +129,31 @@ class Explained:
     """1 - FVU: the part of the original's variance that is explained, mean of the channels.
 
     The fraction of variance unexplained of a channel is its squared error over its squared
-    deviation from the mean, both summed over samples and positions, at most 1. Channels that
-    hardly vary are left out; if none varies, the error is set against the energy instead.
+    deviation from the mean, both summed over samples and positions, at most 1. Each channel counts
+    alike, since their units differ (pixels, probabilities). Channels that do not vary are left
+    out; if none varies, the error is set against the energy instead.
+
+    Attributes:
+        axis: The axis that counts the channels.
+        size: How many there are; with one, all values are taken together.
+        one_unit: Whether channels have the same unit: then errors and variances are summed first.
     """
 
     axis: int
     size: int
+    one_unit: bool = False
+    counted: bool = False
 
     def tally(self, output: Array, reference: Array) -> Array:
         """[squared error, sum, sum of squares] for each channel, then the number of positions."""
         r = self._by_channel(reference)
         if output.shape != reference.shape:
             error = (r * r).sum(0)  # as if it had given zeros
-        elif not np.isfinite(output).all():
+        elif not _sound(output, reference):
             error = np.full(self.size, _BROKEN)
         else:
-            error = ((self._by_channel(output) - r) ** 2).sum(0)
+            known = np.where(np.isfinite(reference), output, 0)
+            error = ((self._by_channel(known) - r) ** 2).sum(0)
         return np.concatenate([error, r.sum(0), (r * r).sum(0), [len(r)]])
 
     def finish(self, sums: Array) -> Array:
@@ -146,12 +164,13 @@ class Explained:
         """FVU, from 0 to 1."""
         error, total, energy = np.split(sums[:, :-1], 3, axis=1)
         spread = np.maximum(energy - total**2 / np.maximum(sums[:, -1:], 1.0), 0.0)
-        rounding = 1e-12 * energy  # what subtracting two large sums leaves of a constant
-        alive = (spread > _DEAD * spread.mean(1, keepdims=True)) & (spread > rounding)
+        if self.one_unit:
+            error, spread, energy = (x.sum(1, keepdims=True) for x in (error, spread, energy))
+        alive = spread > _ROUNDING * energy
         constant = ~alive.any(1, keepdims=True)
         base = np.where(constant, energy, spread)
-        used = alive | constant
         part = np.where(error > 0, np.minimum(error / np.maximum(base, 1e-300), 1.0), 0.0)
+        used = alive | constant
         fvu: Array = (part * used).sum(1) / used.sum(1)
         return np.where((error >= _BROKEN).any(1), 1.0, fvu)
 
@@ -168,6 +187,7 @@ class Unexplained:
     """FVU as a loss: 0 for equal outputs, at most 1."""
 
     explained: Explained
+    counted: bool = False
 
     def tally(self, output: Array, reference: Array) -> Array:
         """As `Explained` does."""
@@ -181,6 +201,8 @@ class Unexplained:
 @dataclass(frozen=True, slots=True)
 class Changed:
     """The part of the samples whose discrete output is not the original's."""
+
+    counted: bool = False
 
     def tally(self, output: Array, reference: Array) -> Array:
         """[change, 1]."""
@@ -196,6 +218,7 @@ class Divergence:
     """Mean Kullback-Leibler divergence of the class probabilities from the original's, in nats."""
 
     kind: OutputKind
+    counted: bool = False
 
     def tally(self, output: Array, reference: Array) -> Array:
         """[sum over positions, number of positions]."""
@@ -220,35 +243,48 @@ class Divergence:
         return normal
 
 
-def agreement_measure(kind: OutputKind) -> tuple[str, Measure]:
-    """The name and the measure that decide how well an output of this kind agrees."""
+def agreement_measures(kind: OutputKind) -> list[tuple[str, Measure]]:
+    """The named measures of which the worst decides how well an output of this kind agrees.
+
+    Logits are held to their numbers as well: a regression in pixels looks like them, and its
+    largest element need not move when all others do. For true logits this costs nothing, since
+    small errors change more classes than variance.
+    """
+    explained: list[tuple[str, Measure]] = [("1 - FVU", part) for part in _explained(kind)]
     match kind.kind:
         case Kind.CLASSES:
-            return "top-1 agreement", Top1()
+            return [("top-1", Top1()), *([] if kind.probabilities else explained)]
         case Kind.SEQUENCE:
-            return "sequence agreement", Sequence1(kind.common)
+            return [("sequence", Sequence1(kind.common))]
         case Kind.MAP:
-            return "class map IoU", MapOverlap(kind.axis)
+            return [("class map IoU", MapOverlap(kind.axis))]
         case Kind.DISCRETE:
-            return "exact agreement", Exact()
+            return [("exact", Exact())]
         case Kind.VALUES:
-            return "1 - FVU", Explained(kind.axis, kind.size)
+            return explained
 
 
-def loss_measure(kind: OutputKind) -> Measure:
-    """The loss of an output of this kind: smooth, but for discrete values, which have no such."""
+def loss_measures(kind: OutputKind) -> list[Measure]:
+    """The losses that are added up: smooth, but for discrete values, which have no such."""
     match kind.kind:
         case Kind.DISCRETE:
-            return Changed()
+            return [Changed()]
         case Kind.VALUES:
-            return Unexplained(Explained(kind.axis, kind.size))
+            return [Unexplained(part) for part in _explained(kind)]
         case _:
-            return Divergence(kind)
+            return [Divergence(kind)]
+
+
+def _explained(kind: OutputKind) -> list[Explained]:
+    """Explained variance along each axis that may count channels."""
+    return [Explained(axis, size, kind.one_unit) for axis, size in kind.channels]
 
 
 def _sound(output: Array, reference: Array) -> bool:
-    """Whether an output can be compared at all: same shape, no NaN."""
-    return output.shape == reference.shape and bool(np.isfinite(output).all())
+    """Whether an output can be compared at all: same shape, finite where the original is."""
+    if output.shape != reference.shape:
+        return False
+    return bool(np.isfinite(output[np.isfinite(reference)]).all())
 
 
 def _ratio(sums: Array) -> Array:

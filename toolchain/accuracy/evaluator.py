@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
 from ..engine import Array, Runner
+from ..errors import InputError
 from ..plan import Plan
 from ..report import Quality
 from ..timing import Interval
@@ -32,8 +35,12 @@ class Reference:
 
     @classmethod
     def of(cls, runner: Runner, samples: Samples, split: str) -> Self:
-        """Run the original model once on every sample."""
-        return cls(samples, Spool.of(runner(sample.feeds) for sample in each(samples)), split)
+        """Run the original model once on every sample.
+
+        Raises:
+            InputError: It gives NaN, so there is nothing to compare with.
+        """
+        return cls(samples, Spool.of(_sound(runner, samples)), split)
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -138,6 +145,19 @@ def _watched(
         got = runner(sample.feeds)
         meter.add(got, reference.outputs[index])
         yield got
+
+
+def _sound(runner: Runner, samples: Samples) -> Iterator[dict[str, Array]]:
+    """The original's outputs for each sample, none of them NaN."""
+    for index, sample in enumerate(each(samples)):
+        row = runner(sample.feeds)
+        for name, array in row.items():
+            if array.dtype.kind == "f" and np.isnan(array).any():
+                raise InputError(
+                    f"the original model gives NaN for sample {index} (output '{name}')",
+                    "check the model, the data and its preprocessing",
+                )
+        yield row
 
 
 def _rows(spool: Spool) -> Iterator[dict[str, Array]]:

@@ -233,10 +233,11 @@ def _target(height: int, width: int, size: int | tuple[int, int]) -> tuple[int, 
 
 def _centre(pixels: Array, crop: tuple[int, int], path: Path) -> Array:
     """The centre crop."""
-    top, left = (round((have - want) / 2) for have, want in zip(pixels.shape, crop, strict=False))
-    if top < 0 or left < 0:
+    height, width = pixels.shape[:2]
+    if height < crop[0] or width < crop[1]:
         raise InputError(
-            f"{path} is {pixels.shape[0]}x{pixels.shape[1]} after resizing, smaller than the crop",
+            f"{path} is {height}x{width} after resizing, smaller than the crop",
             "resize to at least the crop",
         )
+    top, left = round((height - crop[0]) / 2), round((width - crop[1]) / 2)  # as torchvision
     return pixels[top : top + crop[0], left : left + crop[1]]

@@ -18,7 +18,10 @@ class Scored(Protocol):
 
     @property
     def per_sample(self) -> Array | None:
-        """One score from 0 to 1 a sample where the value is their mean, else None."""
+        """Scores from 0 to 1, shape (n,), if such are counted.
+
+        The value is their mean or, where another measure decides, less.
+        """
         ...
 
     @property
@@ -47,27 +50,32 @@ def value_of(scored: Scored) -> float:
 def score_interval(scored: Scored) -> Interval:
     """A score with its interval; infinite bounds where one sample cannot tell."""
     value, each = value_of(scored), scored.per_sample
+    counted = None
     if each is not None and np.isin(each, (0.0, 1.0)).all():
-        low, high = wilson(int(each.sum()), len(each))
-        return Interval(value, low, high)
-    weights = _weights(scored)
-    return _spread(value, scored.values(weights), repeatable=scored.repeatable)
+        counted = Interval(float(each.mean()), *wilson(int(each.sum()), len(each)))
+    if counted is not None and math.isclose(counted.value, value):
+        return counted
+    spread = _spread(value, scored.values(_weights(scored)), repeatable=scored.repeatable)
+    low = spread.low if counted is None else min(spread.low, counted.low)
+    return Interval(value, low, spread.high)
 
 
 def drop_interval(original: Scored, compiled: Scored) -> Interval:
     """The drop (original minus compiled) with its interval, paired by sample.
 
-    Bootstrap over samples; where no sample differs, or each either fails or not, Wilson's
-    interval instead (10 of 10 alike does not prove that all are); for functions that compare
-    samples with each other the grouped jackknife (Shao and Tu 1995, section 2.1).
+    Bootstrap over samples; for functions that compare samples with each other the grouped
+    jackknife (Shao and Tu 1995, section 2.1). Where each sample either fails or not, or none
+    differs, Wilson's interval (10 of 10 alike does not prove that all are).
     """
     value = value_of(original) - value_of(compiled)
     counted = _counted(original.per_sample, compiled.per_sample)
-    if counted is not None:
-        return Interval(value, *counted)
+    if counted is not None and math.isclose(counted.value, value, abs_tol=1e-12):
+        return counted
     weights = _weights(original)
     differences = original.values(weights) - compiled.values(weights)
-    return _spread(value, differences, repeatable=original.repeatable)
+    spread = _spread(value, differences, repeatable=original.repeatable)
+    high = spread.high if counted is None else max(spread.high, counted.high)
+    return Interval(value, spread.low, high)
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -78,16 +86,16 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _counted(original: Array | None, compiled: Array | None) -> tuple[float, float] | None:
-    """Bounds of a drop that is a proportion, or of one of which nothing was seen."""
+def _counted(original: Array | None, compiled: Array | None) -> Interval | None:
+    """A drop that is a proportion, or one of which nothing was seen, with Wilson's bounds."""
     if original is None or compiled is None:
         return None
     lost = original - compiled
     if (original == 1).all() and np.isin(lost, (0.0, 1.0)).all():
-        return wilson(int(lost.sum()), len(lost))
+        return Interval(float(lost.mean()), *wilson(int(lost.sum()), len(lost)))
     if not lost.any():
         bound = wilson(0, len(lost))[1]
-        return -bound, bound
+        return Interval(0.0, -bound, bound)
     return None
 
 
@@ -108,7 +116,8 @@ def _spread(value: float, resampled: Array, *, repeatable: bool) -> Interval:
     if len(resampled) < 2 or not np.isfinite(resampled).all():  # noqa: PLR2004 - one value has no spread
         return Interval(value, -math.inf, math.inf)
     if repeatable:
-        low, high = np.percentile(resampled, (2.5, 97.5))
+        bias = resampled.mean() - value  # a resample varies less than the data: FVU rises
+        low, high = np.percentile(resampled - bias, (2.5, 97.5))
         return Interval(value, float(low), float(high))
     groups = len(resampled)
     variance = (groups - 1) / groups * float(((resampled - resampled.mean()) ** 2).sum())

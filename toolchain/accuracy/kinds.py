@@ -12,6 +12,7 @@ import numpy as np
 from ..engine import Array
 
 _UNIFORM = 0.75  # entropy of softmax over log K, mean of the samples: trained classifiers are below
+_CHANNELS = 4096  # more along an axis are positions
 _SUM = 1e-2  # how far from one the sum of probabilities may be (fp16 softmax over 6,625 classes)
 
 
@@ -31,8 +32,10 @@ class OutputKind:
 
     Attributes:
         kind: What it holds.
-        axis: The class or channel axis.
-        size: Its length; 1 where it changes from sample to sample (then all values are pooled).
+        axis: The class axis.
+        size: The number of classes.
+        channels: Axes that may count channels, each with its length; (-1, 1) where there are none.
+        one_unit: Whether all channels have the same unit, as those of an embedding.
         probabilities: Whether classes are given as probabilities rather than logits.
         common: The class that is seen most: the blank or background of sequences and maps.
         why: How this was recognised.
@@ -41,6 +44,8 @@ class OutputKind:
     kind: Kind
     axis: int = -1
     size: int = 1
+    channels: tuple[tuple[int, int], ...] = ((-1, 1),)
+    one_unit: bool = False
     probabilities: bool = False
     common: int = 0
     why: str = ""
@@ -66,30 +71,32 @@ def class_rows(array: Array) -> Array:
 
 def looks_like_classes(array: Array) -> bool:
     """Whether an output has the shape of class scores: one axis of at least two, and the batch."""
-    return array.ndim > 0 and array.dtype.kind == "f" and _is_rows([array])
+    return array.dtype.kind == "f" and _is_rows([array])
 
 
 def _is_rows(arrays: Sequence[Array]) -> bool:
-    """Whether all outputs are one vector of the same length >= 2 for each batch element."""
+    """Whether all outputs are [K], [batch, K] or [batch, K, 1, ...] with the same K >= 2."""
     inner = {array.shape[1:] if array.ndim > 1 else array.shape for array in arrays}
-    sizes = [dim for dim in next(iter(inner)) if dim != 1]
-    return len(inner) == 1 and len(sizes) == 1 and sizes[0] > 1
+    first = next(iter(inner))
+    return len(inner) == 1 and first[:1] > (1,) and all(dim == 1 for dim in first[1:])
 
 
 def _rows_kind(rows: Sequence[Array]) -> OutputKind:
     """Classes, unless the vectors are embeddings or regressions."""
     stacked = np.concatenate([row.astype(np.float64) for row in rows])
     size = stacked.shape[1]
+    channels = ((-1 if rows[0].ndim == 1 else 1, size),)
     if _is_probabilities(stacked):
         return OutputKind(Kind.CLASSES, size=size, probabilities=True, why="sums to one")
     if np.allclose(np.linalg.norm(stacked, axis=1), 1, atol=1e-3):
-        return OutputKind(Kind.VALUES, size=size, why="an embedding of unit length")
+        why = "an embedding of unit length"
+        return OutputKind(Kind.VALUES, channels=channels, one_unit=True, why=why)
     entropy = _entropy(stacked)
     if entropy > _UNIFORM:
-        return OutputKind(
-            Kind.VALUES, size=size, why=f"as logits nearly uniform (entropy {entropy:.0%})"
-        )
-    return OutputKind(Kind.CLASSES, size=size, why=f"peaked logits (entropy {entropy:.0%})")
+        why = f"as logits nearly uniform (entropy {entropy:.0%})"
+        return OutputKind(Kind.VALUES, channels=channels, why=why)
+    why = f"peaked logits (entropy {entropy:.0%})"
+    return OutputKind(Kind.CLASSES, size=size, channels=channels, why=why)
 
 
 def _entropy(logits: Array) -> float:
@@ -129,10 +136,13 @@ def _positions_kind(arrays: Sequence[Array], axis: int) -> OutputKind:
 
 
 def _values(arrays: Sequence[Array], why: str) -> OutputKind:
-    """Values with a channel axis: axis 1 of rank 4 (NCHW), else the last."""
+    """Values with the axes that may count their channels.
+
+    Detection heads come as [batch, boxes, channels] and as [batch, channels, boxes], maps as NCHW
+    and NHWC: so both the last axis and axis 1 are taken, but for a length that only positions have.
+    """
     first = arrays[0]
-    axis = 1 if first.ndim == 4 else -1  # noqa: PLR2004 - NCHW
-    sizes = {array.shape[axis] if array.ndim else 1 for array in arrays}
-    if len(sizes) > 1:
-        return OutputKind(Kind.VALUES, axis, 1, why=f"{why}; channels vary")
-    return OutputKind(Kind.VALUES, axis, sizes.pop(), why=why)
+    axes = [axis for axis in dict.fromkeys((1, first.ndim - 1)) if 0 <= axis < first.ndim]
+    fixed = [(a, first.shape[a]) for a in axes if len({x.shape[a] for x in arrays}) == 1]
+    few = [pair for pair in fixed if pair[1] <= _CHANNELS] or fixed[:1] or [(-1, 1)]
+    return OutputKind(Kind.VALUES, channels=tuple(few), why=why)

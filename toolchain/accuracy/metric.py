@@ -10,6 +10,18 @@ from .intervals import Scored
 Outputs = Mapping[str, Array]
 
 
+class Rows(Protocol):
+    """Outputs of several samples, by index: a list or a spool."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Outputs:
+        """The outputs of one sample."""
+        ...
+
+
 class Metric(Protocol):
     """Scores a model on samples; higher is better."""
 
@@ -44,7 +56,7 @@ class Tallied:
     Attributes:
         tallies: What each sample adds, shape (n, d).
         finish: Values, shape (b,), of sums, shape (b, d).
-        per_sample: One score a sample where the value is their mean.
+        per_sample: Scores whose mean is the value or bounds it from above (see `Scored`).
         repeatable: Always: the samples do not know of each other.
     """
 

@@ -1,33 +1,33 @@
 """The metric of a compilation: what the user named, or else what fits the model's outputs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..engine import Array
 from ..errors import InputError, UsageError
-from .agreement import Measure, agreement_measure
+from .agreement import Measure, agreement_measures
 from .function import load_function
 from .intervals import Scored
 from .kinds import class_rows, kind_of, looks_like_classes
 from .labelled import TopK, UserMetric
-from .metric import Metric, Outputs, Tallied
+from .metric import Metric, Outputs, Rows, Tallied
 
 _EXAMPLES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far the outputs are those of the original; the worst output decides.
+    """How far the outputs are those of the original; the worst measure decides.
 
     Attributes:
-        measures: One for each output, by name.
+        measures: Output and measure, in order.
         name: What the report calls it.
         why: Why each output is measured as it is.
     """
 
-    measures: Mapping[str, Measure]
+    measures: Sequence[tuple[str, Measure]]
     name: str
     why: str
 
@@ -38,32 +38,31 @@ class Agreement:
         labels: Iterable[Array | None],  # noqa: ARG002 - there are none
     ) -> Scored:
         """Compare with the original's outputs."""
-        rows = [
-            [m.tally(out[name], ref[name]) for name, m in self.measures.items()]
-            for out, ref in zip(outputs, reference, strict=True)
-        ]
-        tallies = np.array([np.concatenate(row) for row in rows])
-        return Tallied(tallies, self._finisher([len(part) for part in rows[0]]), self._each(rows))
+        pairs = zip(outputs, reference, strict=True)
+        rows = [[m.tally(out[name], ref[name]) for name, m in self.measures] for out, ref in pairs]
+        columns = [np.array(column) for column in zip(*rows, strict=True)]
+        finish = self._finisher([column.shape[1] for column in columns])
+        return Tallied(np.concatenate(columns, axis=1), finish, self._counted(columns))
 
     def _finisher(self, lengths: Sequence[int]) -> Callable[[Array], Array]:
-        """The worst of all outputs' figures."""
+        """The worst of all measures' figures."""
         cuts = np.cumsum(lengths)[:-1]
 
         def finish(sums: Array) -> Array:
             parts = np.split(sums, cuts, axis=1)
-            figures = [m.finish(p) for m, p in zip(self.measures.values(), parts, strict=True)]
+            figures = [m.finish(p) for (_, m), p in zip(self.measures, parts, strict=True)]
             worst: Array = np.min(figures, axis=0)
             return worst
 
         return finish
 
-    def _each(self, rows: Sequence[Sequence[Array]]) -> Array | None:
-        """Each sample's agreement, where one output's is counted sample by sample."""
-        counted = len(rows[0]) == 1 and len(rows[0][0]) == 2  # noqa: PLR2004 - [agreement, 1]
-        return np.array([row[0][0] for row in rows]) if counted else None
+    def _counted(self, columns: Sequence[Array]) -> Array | None:
+        """Each sample's agreement by the worst of the counted measures."""
+        counted = [c[:, 0] for (_, m), c in zip(self.measures, columns, strict=True) if m.counted]
+        return min(counted, key=np.mean, default=None)
 
 
-def choose_metric(spec: str, reference: Sequence[Outputs], *, labelled: bool) -> Metric:
+def choose_metric(spec: str, reference: Rows, *, labelled: bool) -> Metric:
     """Make the metric that the user named, or the one that fits the outputs.
 
     Args:
@@ -96,23 +95,26 @@ def choose_metric(spec: str, reference: Sequence[Outputs], *, labelled: bool) ->
     return UserMetric(load_function(spec), spec)
 
 
-def agreement(reference: Sequence[Outputs], remark: str = "no labels") -> Agreement:
+def agreement(reference: Rows, remark: str = "no labels") -> Agreement:
     """The agreement that fits the original's outputs, judged by a few of them."""
     step = max(1, len(reference) // _EXAMPLES)
     examples = [reference[index] for index in range(0, len(reference), step)][:_EXAMPLES]
     kinds = {name: kind_of([out[name] for out in examples]) for name in examples[0]}
-    named = {name: agreement_measure(kind) for name, kind in kinds.items()}
+    measures = {name: agreement_measures(kind) for name, kind in kinds.items()}
     reasons = [
-        f"{name} {list(examples[0][name].shape)} is {kind.kind} ({kind.why}): {named[name][0]}"
+        f"{name} {list(examples[0][name].shape)} is {kind.kind} ({kind.why}): "
+        + " and ".join(dict.fromkeys(title for title, _ in measures[name]))
         for name, kind in kinds.items()
     ]
-    names = list(dict.fromkeys(label for label, _ in named.values()))
-    title = names[0] if len(named) == 1 else f"worst of {' and '.join(names)}"
-    measures = {name: measure for name, (_, measure) in named.items()}
-    return Agreement(measures, title, f"{remark}; " + "; ".join(reasons))
+    titles = dict.fromkeys(title for named in measures.values() for title, _ in named)
+    return Agreement(
+        [(name, measure) for name, named in measures.items() for _, measure in named],
+        f"agreement ({', '.join(titles)})",
+        f"{remark}; " + "; ".join(reasons),
+    )
 
 
-def _automatic(reference: Sequence[Outputs], *, labelled: bool) -> Metric:
+def _automatic(reference: Rows, *, labelled: bool) -> Metric:
     """Top-1 with labels of a classifier, agreement otherwise."""
     output = _class_output(reference[0])
     if not labelled:

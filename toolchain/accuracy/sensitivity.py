@@ -1,6 +1,6 @@
 """How much each choice of each slot hurts by itself: the table that the search adds up."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,7 +12,7 @@ from ..errors import BackendError
 from ..plan import NodeChoice, Plan
 from ..progress import Progress, Silent
 from ..slots import SlotGraph
-from .agreement import Measure, loss_measure
+from .agreement import Measure, loss_measures
 from .evaluator import Evaluator, Reference
 from .kinds import kind_of
 from .metric import Outputs
@@ -30,12 +30,12 @@ class Loss:
     Attributes:
         feeds: The samples.
         reference: The original's outputs for them.
-        measures: One for each output, by name.
+        measures: Output and measure.
     """
 
     feeds: Sequence[Feeds]
     reference: Sequence[Outputs]
-    measures: Mapping[str, Measure]
+    measures: Sequence[tuple[str, Measure]]
 
     @classmethod
     def of(cls, reference: Reference, count: int) -> Self:
@@ -43,20 +43,19 @@ class Loss:
         size = len(reference)
         indices = np.unique(np.linspace(0, size - 1, min(count, size)).astype(int)).tolist()
         rows = [reference.outputs[index] for index in indices]
-        measures = {name: loss_measure(kind_of([row[name] for row in rows])) for name in rows[0]}
+        kinds = {name: kind_of([row[name] for row in rows]) for name in rows[0]}
+        measures = [(name, m) for name, kind in kinds.items() for m in loss_measures(kind)]
         return cls([reference.samples[index].feeds for index in indices], rows, measures)
 
     def __call__(self, runner: Runner) -> float:
         """The loss of an engine."""
-        sums = {
-            name: np.zeros_like(measure.tally(self.reference[0][name], self.reference[0][name]))
-            for name, measure in self.measures.items()
-        }
-        for feeds, expected in zip(self.feeds, self.reference, strict=True):
-            got = runner(feeds)
-            for name, measure in self.measures.items():
-                sums[name] += measure.tally(got[name], expected[name])
-        return sum(float(m.finish(sums[name][None])[0]) for name, m in self.measures.items())
+        outputs = [runner(feeds) for feeds in self.feeds]
+        return sum(self._figure(name, measure, outputs) for name, measure in self.measures)
+
+    def _figure(self, name: str, measure: Measure, outputs: Sequence[Outputs]) -> float:
+        pairs = zip(outputs, self.reference, strict=True)
+        tallies = [measure.tally(got[name], expected[name]) for got, expected in pairs]
+        return float(measure.finish(np.sum(tallies, axis=0)[None])[0])
 
 
 def sensitivity(

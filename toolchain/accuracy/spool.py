@@ -1,5 +1,6 @@
 """A list of named arrays that stays in memory while it is small and moves to disk when it grows."""
 
+import weakref
 from collections.abc import Iterator, Mapping
 from tempfile import SpooledTemporaryFile
 from typing import Self
@@ -20,6 +21,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives as long as this object
+        weakref.finalize(self, self._file.close)
         self._rows: list[dict[str, int]] = []
         self._end = 0
 

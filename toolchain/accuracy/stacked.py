@@ -91,7 +91,7 @@ def read_npy(path: Path) -> Array:
         InputError: The file is not an npy, is damaged or holds pickled objects.
     """
     try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: Array = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError) as cause:
         raise _unreadable(path, cause) from cause
     return array

@@ -1,0 +1,75 @@
+"""The three parts of the data are disjoint, and honest about their sizes."""
+
+import numpy as np
+import pytest
+from hwc.toolchain.accuracy.samples import Sample, Samples
+from hwc.toolchain.accuracy.split import Sizes, split
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+class Numbered:
+    """Samples whose label is their index."""
+
+    def __init__(self, n: int, start: int = 0) -> None:
+        self.n, self.start = n, start
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self.n
+
+    def __getitem__(self, index: int) -> Sample:
+        """Make one."""
+        if not 0 <= index < self.n:
+            raise IndexError(index)
+        return Sample({}, np.asarray(self.start + index))
+
+
+def ids(samples: Samples) -> list[int]:
+    """The labels."""
+    return [int(samples[i].label) for i in range(len(samples))]  # type: ignore[arg-type]
+
+
+@given(
+    n=st.integers(3, 400),
+    sizes=st.tuples(*[st.integers(1, 150)] * 3),
+    seed=st.integers(0, 5),
+)
+def test_disjoint(n: int, sizes: tuple[int, int, int], seed: int) -> None:
+    """No sample is in two parts, none is empty, none is larger than asked."""
+    parts = split(Numbered(n), sizes=Sizes(*sizes), seed=seed)
+    listed = [ids(part) for part in (parts.calibrate, parts.search, parts.report)]
+    flat = [i for part in listed for i in part]
+    assert len(flat) == len(set(flat)) <= n
+    assert all(
+        1 <= len(part) <= size and part == sorted(part)
+        for part, size in zip(listed, sizes, strict=True)
+    )
+    assert bool(parts.note) == (tuple(map(len, listed)) != sizes)
+
+
+def test_enough() -> None:
+    """Sizes as asked, and nothing to remark; another seed divides differently."""
+    first, second = (split(Numbered(1500), seed=seed) for seed in (0, 1))
+    assert [len(p) for p in (first.calibrate, first.search, first.report)] == [128, 256, 1024]
+    assert first.note == ""
+    assert ids(first.report) != ids(second.report)
+    assert ids(first.report) == ids(split(Numbered(1500)).report)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_too_few(n: int) -> None:
+    """The same samples serve all, which is said."""
+    parts = split(Numbered(n))
+    assert len(parts.report) == n
+    assert "not independent" in parts.note
+
+
+def test_separate_evaluation_data() -> None:
+    """Search and report come from it, calibration from the data."""
+    parts = split(Numbered(40), Numbered(300, start=1000))
+    assert len(parts.calibrate) == 40
+    assert max(ids(parts.calibrate)) < 1000
+    assert min(ids(parts.search) + ids(parts.report)) >= 1000
+    assert not set(ids(parts.search)) & set(ids(parts.report))
+    assert "40 calibrate, 150 search, 150 report" in parts.note
