@@ -42,7 +42,7 @@ def normalise(model: ir.Model) -> None:
         _inline_functions(model)
     if "ai.onnx" in model.opset_imports:
         model.opset_imports[""] = model.opset_imports.pop("ai.onnx")
-    _drop_initialiser_inputs(model.graph)
+    _drop_initialiser_inputs(model)
     _lift_constants(model.graph)
     _forget_unknown_dims(model.graph)
     model.graph.sort()
@@ -85,8 +85,10 @@ def _free_name(wanted: str, used: set[str | None]) -> str:
     return name
 
 
-def _drop_initialiser_inputs(graph: ir.Graph) -> None:
+def _drop_initialiser_inputs(model: ir.Model) -> None:
     """Before IR version 4 every initialiser had to be listed as an input, too."""
+    graph = model.graph
+    model.ir_version = max(model.ir_version, 4)
     kept = [value for value in graph.inputs if value.name not in graph.initializers]
     if len(kept) < len(graph.inputs):
         graph.inputs.clear()

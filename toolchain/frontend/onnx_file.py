@@ -73,10 +73,13 @@ def refuse_pickle(path: Path) -> None:
     """Refuse what PyTorch pickled, by its first bytes or its suffix; nothing is unpickled.
 
     Raises:
-        InputError: The file is, or by its name must be, a pickle.
+        InputError: The file is, or by its name must be, a pickle, or it cannot be read.
     """
-    with path.open("rb") as file:
-        head = file.read(4)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as cause:
+        raise InputError(f"{path} cannot be read: {cause.strerror}") from cause
     pickled = head.startswith((b"PK\x03\x04", b"\x80"))
     if pickled and path.suffix != ".pt2":
         raise InputError(f"{path} is a pickled file, not an ONNX model", _PICKLE_HINT)

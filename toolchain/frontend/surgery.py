@@ -57,6 +57,8 @@ def _run(function: Any, proto: onnx.ModelProto, spec: str, folder: Path) -> onnx
         raise InputError(f"surgery {spec} returned a {type(result).__name__}", hint)
     with attempt(f"the graph that {spec} left cannot be written: export"):
         exported: onnx.ModelProto = gs.export_onnx(result, do_type_check=False)
+    exported.ir_version = proto.ir_version  # of a new gs.Graph it would be the newest there is
+    exported.metadata_props.extend(proto.metadata_props)
     return exported
 
 

@@ -1,7 +1,5 @@
 """Every fault of a graph is an InputError that names the place."""
 
-import time
-
 import numpy as np
 import onnx
 import onnx.helper
@@ -147,13 +145,14 @@ def chain(length: int) -> onnx.ModelProto:
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
 
 
-def test_ten_thousand_nodes_in_any_order_are_checked_at_once() -> None:
+def test_ten_thousand_nodes_are_checked_in_any_order() -> None:
     proto = chain(10_000)
     backwards = onnx.ModelProto()
     backwards.CopyFrom(proto)
     del backwards.graph.node[:]
     backwards.graph.node.extend(reversed(proto.graph.node))
-    start = time.process_time()
     check_proto(proto, "it")
     check_proto(backwards, "it")
-    assert time.process_time() - start < 5  # far from the seconds that a quadratic check takes
+    backwards.graph.node[9_999].input[0] = "v10000"  # the first of the chain reads the last
+    with pytest.raises(InputError, match="has a cycle"):
+        check_proto(backwards, "it")

@@ -50,7 +50,9 @@ def test_initialisers_are_no_inputs() -> None:
         "g (float[3] x, float[3] w) => (float[3] y) <float[3] w = {1, 2, 3}>{y = Add(x,w)}"
     )
     assert [v.name for v in model.graph.inputs] == ["x", "w"]
+    model.ir_version = 3
     normalise(model)
+    assert model.ir_version >= 4
     assert [v.name for v in model.graph.inputs] == ["x"]
     assert model.graph.initializers["w"].const_value is not None
 

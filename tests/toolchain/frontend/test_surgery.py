@@ -32,6 +32,9 @@ def doubles(graph):
     weight = graph.tensors()["w0"]
     weight.values = weight.values * 2
 
+def fresh(graph):
+    return gs.Graph(graph.nodes, graph.inputs, graph.outputs, opset=graph.opset)
+
 def plugin(graph):
     out = graph.outputs[0]
     hidden = gs.Variable("hidden", dtype=np.float32, shape=out.shape)
@@ -107,6 +110,11 @@ def test_external_weights_can_be_read_and_written(
 def test_a_tensorrt_plugin_can_be_put_in(model: Path) -> None:
     nodes = {node.op_type: node for node in operate(model, "plugin").graph}
     assert nodes["EfficientNMS_TRT"].domain == "trt.plugins"
+
+
+def test_a_new_graph_does_not_get_a_newer_format(model: Path) -> None:
+    changed = operate(model, "fresh")
+    assert (changed.ir_version, changed.opset_imports[""]) == (10, 21)
 
 
 @pytest.mark.parametrize(

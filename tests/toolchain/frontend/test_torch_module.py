@@ -1,5 +1,7 @@
 """PyTorch modules and `.pt2` programs become the same kind of graph as an ONNX file."""
 
+import io
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -101,6 +103,30 @@ def test_a_pt2_program_is_exported() -> None:
     model = load_model("net.pt2")
     assert model_inputs(model)[0].shape == (1, 3, 8, 8)
     assert "Conv" in [node.op_type for node in model.graph]
+
+
+class _Bomb:
+    """Leaves a file behind where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.mkdir, ("unpickled",))
+
+
+def test_attack_a_pickle_in_the_place_of_example_inputs(folder: Path) -> None:
+    torch = sys.modules["torch"]
+    with quiet():
+        program = torch.export.export(torch.nn.ReLU(), (torch.zeros(2),))
+        torch.export.save(program, "honest.pt2")
+    pickled = io.BytesIO()
+    torch.save(_Bomb(), pickled)
+    with zipfile.ZipFile("honest.pt2") as honest, zipfile.ZipFile("attack.pt2", "w") as attack:
+        swapped = [name for name in honest.namelist() if "sample_inputs" in name]
+        for name in honest.namelist():
+            attack.writestr(name, pickled.getvalue() if name in swapped else honest.read(name))
+    assert swapped
+    with pytest.raises(InputError, match=r"reading attack\.pt2 failed"):
+        load_model("attack.pt2")
+    assert not (folder / "unpickled").exists()
 
 
 @pytest.mark.parametrize(
