@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine import Array
-from .agreement import Divergence
+from .divergence import Divergence
 from .kinds import Kind, kind_of
 
 _FLOAT = "f"

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..engine import Array
 from ..errors import InputError
+from ..frontend.user_code import attempt, load_function
 from ..inputs import InputSpec
 from .conform import conform_all
-from .function import load_function, raise_user_error
 from .samples import Sample
 from .spool import Spool
 
@@ -53,7 +53,7 @@ def generated_samples(
         InputError: The function cannot be found, raises, yields something else, or never ends.
     """
     rows = Spool()
-    for index, item in enumerate(_call(spec, (_MOST + 1) if count is None else count)):
+    for index, item in enumerate(_call(spec, _MOST + 1 if count is None else count)):
         if index == _MOST:
             raise InputError(f"{spec} yields more than {_MOST} samples", "say how many to take")
         rows.append(_row(item, inputs, f"{spec}, sample {index}"))
@@ -63,12 +63,8 @@ def generated_samples(
 def _call(spec: str, limit: int) -> Iterator[Any]:
     """The first items that the user's function yields."""
     function = load_function(spec)
-    try:
+    with attempt(f"running {spec}"):
         yield from islice(iter(function()), limit)
-    except InputError:
-        raise
-    except Exception as cause:  # noqa: BLE001 - the user's code may raise anything
-        raise_user_error(spec, "raised", cause)
 
 
 def _row(item: object, inputs: Sequence[InputSpec], where: str) -> dict[str, Array]:

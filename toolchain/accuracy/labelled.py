@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine import Array
 from ..errors import InputError
-from .function import raise_user_error
+from ..frontend.user_code import attempt
 from .intervals import Scored
 from .kinds import class_rows
 from .metric import Outputs, Tallied
@@ -87,11 +87,9 @@ class UserMetric:
         Raises:
             InputError: It raises, or does not return a finite number.
         """
-        try:
+        with attempt(f"running {self.name}"):
             value = self.function([out for out, _ in pairs], [label for _, label in pairs])
             number = float(value)
-        except Exception as cause:  # noqa: BLE001 - the user's code may raise anything
-            raise_user_error(self.name, "raised", cause)
         if not np.isfinite(number):
             raise InputError(f"{self.name} returned {number}", "return a finite number")
         return number

@@ -7,11 +7,12 @@ import numpy as np
 
 from ..engine import Array
 from ..errors import InputError, UsageError
-from .agreement import Measure, agreement_measures
-from .function import load_function
+from ..frontend.user_code import load_function
+from .agreement import agreement_measures
 from .intervals import Scored
 from .kinds import class_rows, kind_of, looks_like_classes
 from .labelled import TopK, UserMetric
+from .measure import Measure
 from .metric import Metric, Outputs, Rows, Tallied
 
 _EXAMPLES = 32

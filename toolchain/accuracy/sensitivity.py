@@ -12,9 +12,10 @@ from ..errors import BackendError
 from ..plan import NodeChoice, Plan
 from ..progress import Progress, Silent
 from ..slots import SlotGraph
-from .agreement import Measure, loss_measures
+from .agreement import loss_measures
 from .evaluator import Evaluator, Reference
 from .kinds import kind_of
+from .measure import Measure
 from .metric import Outputs
 
 Told = Callable[[str, NodeChoice, float], None]

@@ -82,10 +82,10 @@ def test_endless_needs_a_count(user: str, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("raises", "raised: KeyError: 'gone'"),
+        ("raises", ":raises failed: KeyError: 'gone' (user_data.py line"),
         ("nan", "sample 1: x holds NaN"),
         ("arrays", "sample 0 is a ndarray"),
-        ("nothing", "raised: TypeError"),
+        ("nothing", ":nothing failed: TypeError"),
         ("objects", "its label is not a number"),
     ],
 )

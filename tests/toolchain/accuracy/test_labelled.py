@@ -80,10 +80,10 @@ def test_parts_that_cannot_be_scored() -> None:
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        (lambda o, _: o["gone"], "mine:f raised: TypeError"),
+        (lambda o, _: o["gone"], "running mine:f failed: TypeError"),
         (lambda *_: float("nan"), "mine:f returned nan"),
-        (lambda *_: "good", "mine:f raised: ValueError"),
-        (lambda *_: None, "mine:f raised: TypeError"),
+        (lambda *_: "good", "running mine:f failed: ValueError"),
+        (lambda *_: None, "running mine:f failed: TypeError"),
     ],
     ids=["raises", "nan", "text", "none"],
 )
