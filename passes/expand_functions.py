@@ -19,7 +19,7 @@ class ExpandFunctions(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Expand until nothing that has a body is missing from the runtime."""
-        opset = model.opset_imports[""]
+        opset = model.opset_imports.get("", self.dialect.opset_max)
         target = min(opset, self.dialect.opset_max)
         count = 0
         while nodes := [n for n in model.graph.all_nodes() if self._expands(n, opset, target)]:

@@ -12,8 +12,24 @@ from .lower_opset import LowerOpset
 _ROUNDS = 4  # of folding; the deepest of eleven real exports needs two
 
 
-def legalize(dialect: Dialect) -> tuple[ir.passes.PassBase, ...]:
-    """The passes that bring a graph of static inputs into a dialect; none for an open dialect."""
+def legalize(model: ir.Model, dialect: Dialect) -> bool:
+    """Bring a graph into a dialect, in place; its inputs must have the shapes that are wanted.
+
+    Run it after the standard passes and before slots are found: it makes and removes nodes. Names,
+    types and order of inputs and outputs stay.
+
+    Returns:
+        Whether anything changed.
+
+    Raises:
+        InputError: Nodes need an opset that the runtime does not read.
+    """
+    # One by one: a Sequential of onnx_ir would wrap our error in its own.
+    results = [step(model) for step in _passes(dialect)]
+    return any(result.modified for result in results)
+
+
+def _passes(dialect: Dialect) -> tuple[ir.passes.PassBase, ...]:
     if dialect.operators is None:
         return (LowerOpset(dialect.opset_max),)
     return (
