@@ -67,7 +67,7 @@ class CostModel:
         graph: The slots and the edges between them.
         node_us: Time of each slot under each choice; shape (S, K), infinite where there is no such
             choice.
-        boundary_us: Time of a conversion [edge, from, to]; shape (E, F, F).
+        boundary_us: Time of a conversion [edge, from, to]; shape (E, F, F), finite.
         node_source: A `Source` for each of `node_us`.
         boundary_source: A `Source` for each of `boundary_us`.
         fixed_us: What every plan pays.
@@ -90,8 +90,8 @@ class CostModel:
             raise ValueError(f"node_us and node_source must have {slots} rows")
         if self.boundary_us.shape != between or self.boundary_source.shape != between:
             raise ValueError(f"boundary_us and boundary_source must have shape {between}")
-        if not (self.boundary_us >= 0.0).all():
-            raise ValueError("a conversion cannot take less than no time")
+        if not ((self.boundary_us >= 0.0) & np.isfinite(self.boundary_us)).all():
+            raise ValueError("a conversion takes a finite time, not below 0")
         wiring = Wiring.of(self.graph, columns=shape[1], boundary_us=self.boundary_us)
         object.__setattr__(self, "wiring", wiring)
 

@@ -3,7 +3,7 @@
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from enum import StrEnum
@@ -83,6 +83,7 @@ class BoundaryRow:
 
 
 Row = KernelRow | BoundaryRow
+Columns = Sequence[Any]  # one row as SQLite hands it back: anything may be in it
 
 
 def default_path(setting: Setting) -> Path:
@@ -158,28 +159,23 @@ class LatencyTable:
             InputError: The row is not valid or the file is damaged.
         """
         where = "WHERE key = ? AND choice = ?"
-        for row in self._select("kernels", where, (key, choice)):
-            return _timing(self.path, row[2:])
-        return None
+        rows = (_kernel(row) for row in self._select("kernels", where, (key, choice)))
+        with _translated(self.path):
+            return next((row.timing for row in rows), None)
 
     def kernels(self) -> Iterator[KernelRow]:
-        """Every kernel row, ordered by key and choice."""
-        for key, choice, *rest in self._select("kernels", "ORDER BY key, choice"):
-            yield KernelRow(key, choice, _timing(self.path, rest))
+        """Every kernel row, ordered by key and choice; raises like `get`."""
+        with _translated(self.path):
+            yield from map(_kernel, self._select("kernels", "ORDER BY key, choice"))
 
     def boundaries(self) -> Iterator[BoundaryRow]:
-        """Every boundary row, ordered by formats and elements."""
+        """Every boundary row, ordered by formats and elements; raises like `get`."""
         order = "ORDER BY before, after, elements"
-        for before, after, elements, *rest in self._select("boundaries", order):
-            with _translated(self.path):
-                formats = Precision(before), Precision(after)
-            yield BoundaryRow(*formats, elements, _timing(self.path, rest))
-
-    def _select(
-        self, table: str, clause: str, values: tuple[str, ...] = ()
-    ) -> Iterator[tuple[Any, ...]]:
         with _translated(self.path):
-            yield from self._connection.execute(f"SELECT * FROM {table} {clause}", values)  # noqa: S608 - names from this file
+            yield from map(_boundary, self._select("boundaries", order))
+
+    def _select(self, table: str, clause: str, values: tuple[str, ...] = ()) -> Iterator[Columns]:
+        yield from self._connection.execute(f"SELECT * FROM {table} {clause}", values)  # noqa: S608 - names from this file
 
 
 def _uri(path: Path, mode: Mode) -> str:
@@ -219,11 +215,20 @@ def _check(connection: sqlite3.Connection) -> None:
         raise InputError("not the schema of a latency table", HINT)
 
 
-def _timing(path: Path, values: Any) -> Timing:  # noqa: ANN401 - what SQLite hands back
+def _kernel(row: Columns) -> KernelRow:
+    key, choice, *timing = row
+    return KernelRow(key, choice, _timing(timing))
+
+
+def _boundary(row: Columns) -> BoundaryRow:
+    before, after, elements, *timing = row
+    return BoundaryRow(Precision(before), Precision(after), elements, _timing(timing))
+
+
+def _timing(columns: Columns) -> Timing:
     """The timing columns of a row, checked."""
-    median, p10, p90, runs, cpu, *setting, date, source = values
-    with _translated(path):
-        return Timing(median, p10, p90, runs, cpu, Setting(*setting), date, Source(source))
+    median, p10, p90, runs, cpu, *setting, date, source = columns
+    return Timing(median, p10, p90, runs, cpu, Setting(*setting), date, Source(source))
 
 
 @contextmanager

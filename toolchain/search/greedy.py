@@ -54,7 +54,7 @@ class _Moves:
             Objective.SIZE: problem.sizes - problem.sizes[slots, plan][:, None].astype(float),
             Objective.DROP: problem.drops - problem.drops[slots, plan][:, None],
         }
-        excess = np.where(problem.legal, 0.0, np.inf)
+        excess = np.zeros(problem.legal.shape)
         excess_now = 0.0
         for figure, delta in deltas.items():
             limit = problem.limit(figure)
@@ -62,35 +62,34 @@ class _Moves:
                 unit, most = abs(limit) or 1.0, allowed(limit)
                 excess += np.maximum(0.0, now[figure] + delta - most) / unit
                 excess_now += max(0.0, float(now[figure][0]) - most) / unit
-        return cls(deltas, excess, excess_now)
+        return cls(deltas, np.where(problem.legal, excess, np.inf), excess_now)
 
 
 def _repair(problem: Problem, plan: Indices) -> Indices:
     """Bring a plan within the limits: most excess removed for each unit of the objective lost."""
-    moves = _Moves.of(problem, plan)
-    while moves.excess_now > 0.0:
+    for _ in range(problem.sizes.size):
+        moves = _Moves.of(problem, plan)
         gain = moves.excess_now - moves.excess
         best = _best(gain, moves.deltas[problem.objective], least=_LEAST * moves.excess_now)
         if best is None:
             break
         plan = _changed(plan, *best)
-        moves = _Moves.of(problem, plan)
     return plan
 
 
 def _improve(problem: Problem, plan: Indices) -> Indices:
     """Better the objective within the limits: most gained for each unit of accuracy lost."""
-    while True:
+    for _ in range(problem.sizes.size):
         moves = _Moves.of(problem, plan)
         figure = problem.figures(plan[None])[problem.objective][0]
         gain = np.where(moves.excess > 0.0, -np.inf, -moves.deltas[problem.objective])
-        price = moves.deltas[Objective.DROP]
-        if problem.objective is Objective.DROP:
-            price = np.zeros_like(gain)
+        free = problem.objective is Objective.DROP
+        price = np.zeros_like(gain) if free else moves.deltas[Objective.DROP]
         best = _best(gain, price, least=_LEAST * abs(figure))
         if best is None:
-            return plan
+            break
         plan = _changed(plan, *best)
+    return plan
 
 
 def _best(gain: Floats, price: Floats, *, least: float) -> tuple[int, int] | None:

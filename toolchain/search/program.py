@@ -109,7 +109,7 @@ class Program:
         for after in {f for formats in read for f in formats}:
             supply = dict(written.get(after, {}))
             for before, terms in written.items():
-                if before != after and us[before, after] < np.inf:
+                if before != after:
                     conversion = self.variables
                     self.variables += 1
                     self.figures[Objective.LATENCY][conversion] = float(us[before, after])

@@ -1,0 +1,61 @@
+"""Problems: figures, limits, and the way between indices and plans."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pytest
+from hwc.toolchain.plan import Plan
+from hwc.toolchain.search.problem import Limits, Objective, Problem, fp32_everywhere
+
+MakeProblem = Callable[..., Problem]
+
+
+def test_plans_and_indices_are_inverse(random_problem: MakeProblem) -> None:
+    problem = random_problem(1, 6)
+    proposal = problem.proposal([len(s.choices) - 1 for s in problem.graph.slots], "test")
+    assert problem.indices(problem.plan(proposal)) == proposal.indices
+    assert problem.indices(Plan.of({})) == fp32_everywhere(problem).indices
+
+
+def test_fp32_everywhere_drops_nothing(random_problem: MakeProblem) -> None:
+    problem = random_problem(1, 6)
+    plain = fp32_everywhere(problem)
+    assert plain.predicted_drop == 0.0
+    assert set(problem.plan(plain).counts()) == {"fp32"}
+
+
+def test_an_unmeasured_drop_is_none(random_problem: MakeProblem) -> None:
+    problem = replace(random_problem(1, 6), sensitivity=None, limits=Limits(drop=0.0))
+    proposal = fp32_everywhere(problem)
+    assert proposal.predicted_drop is None
+    assert proposal.figure(Objective.DROP) == 0.0
+    assert problem.meets(proposal)
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, True), (0.99, False), (inf, True)])
+def test_limits(
+    random_problem: MakeProblem, objective: Objective, factor: float, *, expected: bool
+) -> None:
+    problem = random_problem(6, 6)
+    proposal = problem.proposal([len(s.choices) - 1 for s in problem.graph.slots], "test")
+    name = {Objective.LATENCY: "latency_us"}.get(objective, objective.value)
+    limited = problem.within(**{name: proposal.figure(objective) * factor})
+    assert proposal.figure(objective) > 0
+    assert limited.meets(proposal) is expected
+
+
+def test_illegal_choices_meet_nothing(random_problem: MakeProblem) -> None:
+    problem = random_problem(1, 6)
+    s = next(i for i, slot in enumerate(problem.graph.slots) if not problem.legal[i].all())
+    indices = np.zeros(6, int)
+    indices[s] = len(problem.graph.slots[s].choices)
+    assert not problem.meets(problem.proposal(indices, "test"))
+
+
+def test_tables_must_fit(random_problem: MakeProblem) -> None:
+    problem = random_problem(1, 6)
+    with pytest.raises(ValueError, match="one figure for each choice"):
+        replace(problem, sizes=problem.sizes[1:])
