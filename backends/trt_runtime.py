@@ -75,7 +75,8 @@ class Toolkit:
         """Build the engine of an ONNX file, strongly typed: the graph says what runs in what.
 
         TensorRT-RTX takes a second or two (eight for each GB of weights) and four times the
-        weights in memory; TensorRT takes minutes, because it times its kernels. The build runs on a thread of its own, because the library's callbacks swallow Ctrl-C.
+        weights in memory; TensorRT takes minutes, because it times its kernels. The build runs on
+        a thread of its own, because the library's callbacks swallow Ctrl-C.
 
         Args:
             model: The file; weights outside of it are read from beside it.
