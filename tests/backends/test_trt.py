@@ -198,7 +198,7 @@ def test_version_is_that_of_what_works_here(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_commands_are_safe_for_a_shell() -> None:
-    *comments, command = TensorRT().build_commands("my model.onnx", ORIN)
+    *comments, command = TensorRT().build_commands(Path("my model.onnx"), ORIN)
     assert all(line.startswith("#") and "hwc build" in line for line in comments)
     words = shlex.split(command)
     assert words[:3] == ["trtexec", "--onnx=my model.onnx", "--stronglyTyped"]
