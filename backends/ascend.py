@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import onnx_ir as ir
 from ..toolchain import hints, kernels
 from ..toolchain.device import DeviceProfile
 from ..toolchain.dialect import Dialect
-from ..toolchain.engine import Check, Engine, Status
+from ..toolchain.engine import Check, Engine, Feeds
 from ..toolchain.errors import BackendError
 from ..toolchain.operators import OperatorTable
 from ..toolchain.plan import Precision
@@ -71,39 +71,29 @@ class Ascend:
         return "unknown"
 
     def check(self, model: Path, profile: DeviceProfile) -> tuple[Check, ...]:
-        """Check specification, opset, operators, shapes and types; ATC and the chip are owed."""
-        where = f"on {profile.title}"
-        owed = [
-            Check("ATC builds the engine", Status.OWED, f"run `hwc build` {where}"),
-            Check("numbers of the engine", Status.OWED, f"run `hwc verify` {where}"),
-            Check("latency of the engine", Status.OWED, f"run `hwc bench` {where}"),
-        ]
-        return (*check_graph(model, self.dialect(profile)), *owed)
+        """Check specification, opset, operators, shapes and types."""
+        return check_graph(model, self.dialect(profile))
 
-    def sidecars(self, model: Path, profile: DeviceProfile) -> dict[str, str]:
-        """The text files that the build commands read beside the graph, by name."""
+    def stage(self, model: Path, profile: DeviceProfile, samples: Iterable[Feeds]) -> None:
+        """Write the keep-list of ATC and, where the plan has int8, what AMCT calibrates with."""
         del profile
         graph = builder.read(model)
-        lowered = hints.read(graph)
-        kept = _kept(graph, lowered)
-        files = {f"{model.stem}{KEEP}": "\n".join(kept) + "\n"} if kept else {}
-        if Precision.INT8 in lowered.values():
-            files[f"{model.stem}{amct.CONFIG}"] = amct.config(graph, lowered)
-        return files
+        _write_sidecars(model.parent, model.stem, graph)
+        shutil.rmtree(model.parent / amct.CALIBRATION, ignore_errors=True)
+        if Precision.INT8 in hints.read(graph).values():
+            amct.write_samples(model.parent, Signature.of(graph), samples)
 
     def build(self, model: Path, profile: DeviceProfile, folder: Path) -> Engine:
-        """Write what the commands read, then run AMCT (where the plan has int8) and ATC.
-
-        Where ATC is missing, the files stay in the folder for the build on the device.
+        """Run AMCT (where the plan has int8) and ATC on what `stage` wrote.
 
         Raises:
             BackendError: A tool is missing or refused; int8 without calibration samples.
         """
         path = builder.bring(model, folder)
         graph = builder.read(path)
-        _write_sidecars(folder, model.stem, self.sidecars(path, profile))
         if shutil.which("atc") is None:
             raise BackendError("`atc` is not installed here", REMEDY)
+        _write_sidecars(folder, model.stem, graph)
         if Precision.INT8 in hints.read(graph).values() and not amct.count_samples(folder):
             message = f"the plan has int8 but {folder / amct.CALIBRATION} has no samples for AMCT"
             raise BackendError(message, "compile again with --data, or without int8")
@@ -127,7 +117,7 @@ class Ascend:
         om, names = engine.files
         return AclRunner(folder / om, Signature.read(folder / names))
 
-    def build_commands(self, model: str, profile: DeviceProfile) -> tuple[str, ...]:
+    def build_commands(self, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
         """The commands that make the engine, run in the bundle's folder.
 
         Args:
@@ -137,15 +127,19 @@ class Ascend:
         Raises:
             InputError: There is no such graph.
         """
-        return tuple(shlex.join(command) for command in _commands(Path(model), profile))
+        return tuple(shlex.join(command) for command in _commands(model, profile))
 
 
-def _write_sidecars(folder: Path, stem: str, files: Mapping[str, str]) -> None:
-    """Write the files of this plan and remove those of a plan before it."""
+def _write_sidecars(folder: Path, stem: str, graph: ir.Model) -> None:
+    """Write the text files that the commands read, and remove those of a plan before it."""
     for suffix in (KEEP, amct.CONFIG):
         (folder / f"{stem}{suffix}").unlink(missing_ok=True)
-    for name, text in files.items():
-        (folder / name).write_text(text, "utf-8")
+    lowered = hints.read(graph)
+    kept = _kept(graph, lowered)
+    if kept:
+        (folder / f"{stem}{KEEP}").write_text("\n".join(kept) + "\n", "utf-8")
+    if Precision.INT8 in lowered.values():
+        (folder / f"{stem}{amct.CONFIG}").write_text(amct.config(graph, lowered), "utf-8")
 
 
 def _commands(model: Path, profile: DeviceProfile) -> list[list[str]]:

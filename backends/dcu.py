@@ -10,6 +10,7 @@ take and give arrays of the host.
 
 import shlex
 import shutil
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 from ..toolchain.device import DeviceProfile
 from ..toolchain.dialect import Dialect
-from ..toolchain.engine import Array, Check, Engine, Feeds, Status
+from ..toolchain.engine import Array, Check, Engine, Feeds
 from ..toolchain.errors import BackendError
 from ..toolchain.operators import OperatorTable
 from ..toolchain.plan import Precision
@@ -64,14 +65,11 @@ class Dcu:
         return str(getattr(import_module("migraphx"), "__version__", "unknown"))
 
     def check(self, model: Path, profile: DeviceProfile) -> tuple[Check, ...]:
-        """Check specification, opset, operators, shapes and types; MIGraphX is owed."""
-        where = f"on {profile.title}"
-        owed = [
-            Check("MIGraphX builds the engine", Status.OWED, f"run `hwc build` {where}"),
-            Check("numbers of the engine", Status.OWED, f"run `hwc verify` {where}"),
-            Check("latency of the engine", Status.OWED, f"run `hwc bench` {where}"),
-        ]
-        return (*check_graph(model, self.dialect(profile)), *owed)
+        """Check specification, opset, operators, shapes and types."""
+        return check_graph(model, self.dialect(profile))
+
+    def stage(self, model: Path, profile: DeviceProfile, samples: Iterable[Feeds]) -> None:
+        """Nothing: the graph says it all."""
 
     def build(self, model: Path, profile: DeviceProfile, folder: Path) -> Engine:
         """Compile the graph for the GPU of this machine.
@@ -97,10 +95,10 @@ class Dcu:
         mxr, names = engine.files
         return MigraphxRunner(folder / mxr, Signature.read(folder / names))
 
-    def build_commands(self, model: str, profile: DeviceProfile) -> tuple[str, ...]:
+    def build_commands(self, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
         """The command that makes the engine, run in the bundle's folder on the device."""
         del profile
-        return (shlex.join(_command(Path(model).name)),)
+        return (shlex.join(_command(model.name)),)
 
 
 class MigraphxRunner:

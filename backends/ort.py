@@ -6,7 +6,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,8 @@ INTEGER_KERNELS = frozenset(
     {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger"}
     | {"ConvInteger", "DynamicQuantizeMatMul"}
 )
+# Add + LayerNormalization as one kernel takes several times what the two take (1.32, x86).
+SLOW_FUSIONS = ("SkipLayerNormFusion",)
 REFUSED = (
     *(EPFail, Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile),
     *(OrtNotImplemented, RuntimeException),
@@ -60,6 +62,7 @@ class Options:
 
     Attributes:
         threads: Threads of one inference; 0: one for each core.
+        disabled: Optimisers of the runtime that are left out.
         optimise: Whether the runtime rewrites the graph; off for the reference.
         profile: Whether it records the time of each kernel.
         optimised_path: Where it writes the graph that it really runs; None: nowhere.
@@ -67,6 +70,7 @@ class Options:
 
     threads: int = 0
     optimise: bool = True
+    disabled: tuple[str, ...] = ()
     profile: bool = False
     optimised_path: Path | None = None
 
@@ -89,7 +93,10 @@ class Session:
                 )
         try:
             self._session = onnxruntime.InferenceSession(
-                source, settings, providers=["CPUExecutionProvider"]
+                source,
+                settings,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=list(options.disabled),
             )
         except REFUSED as cause:
             raise BackendError(
@@ -164,6 +171,9 @@ class Ort:
             return (Check(name, Status.FAILED, refusal.message),)
         return (Check(name, Status.PASSED, f"{platform.machine()}, CPU"),)
 
+    def stage(self, model: Path, profile: DeviceProfile, samples: Iterable[Feeds]) -> None:
+        """Nothing: the graph says it all."""
+
     def build(self, model: Path, profile: DeviceProfile, folder: Path) -> Engine:
         """The deploy graph is the engine: ONNX Runtime compiles it when it is loaded."""
         files = [model.name]
@@ -177,12 +187,20 @@ class Ort:
 
     def load(self, folder: Path, engine: Engine, threads: int = 0) -> Session:
         """Open the graph with the runtime's optimiser on."""
-        return Session(folder / engine.files[0], Options(threads=threads))
+        return Session(folder / engine.files[0], Options(threads=threads, disabled=SLOW_FUSIONS))
 
-    def build_commands(self, model: str, profile: DeviceProfile) -> tuple[str, ...]:
+    def build_commands(self, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
         """Nothing to build: `hwc run` loads the graph."""
         del model, profile
         return ()
+
+
+def running_graph(model: ir.Model | Path) -> ir.Graph:
+    """The graph that the runtime makes of a model: fused, and laid out for its kernels."""
+    with tempfile.TemporaryDirectory(prefix="hwc-ran-") as folder:
+        ran = Path(folder) / "ran.onnx"
+        Session(model, Options(disabled=SLOW_FUSIONS, optimised_path=ran))
+        return ir.load(ran).graph
 
 
 def integer_kernels(model: Path) -> int:
@@ -190,10 +208,7 @@ def integer_kernels(model: Path) -> int:
 
     A DequantizeLinear -> Conv -> QuantizeLinear that it does not fuse runs in float, silently.
     """
-    with tempfile.TemporaryDirectory(prefix="hwc-fused-") as folder:
-        ran = Path(folder) / "ran.onnx"
-        Session(model, Options(optimised_path=ran))
-        return sum(node.op_type in INTEGER_KERNELS for node in ir.load(ran).graph)
+    return sum(node.op_type in INTEGER_KERNELS for node in running_graph(model))
 
 
 def time_builds(
@@ -214,10 +229,13 @@ def time_builds(
         folder = Path(name)
         paths = [folder / f"{i}.onnx" for i in range(len(models))]
         profiled = [
-            Session(model, Options(threads=threads, profile=True, optimised_path=path))
+            Session(
+                model,
+                Options(threads, disabled=SLOW_FUSIONS, profile=True, optimised_path=path),
+            )
             for model, path in zip(models, paths, strict=True)
         ]
-        plain = [Session(model, Options(threads=threads)) for model in models]
+        plain = [Session(model, Options(threads, disabled=SLOW_FUSIONS)) for model in models]
         totals = np.empty((len(models), runs))
         for run in range(-_WARM_UP, runs):
             for i, (with_profiler, without) in enumerate(zip(profiled, plain, strict=True)):
@@ -237,18 +255,11 @@ def _timed(events_path: Path, graph_path: Path, total_us: npt.NDArray[np.float64
     events = _read_events(events_path)
     graph = ir.load(graph_path).graph
     kernels = [
-        _kernel(node, events[str(node.name)][_WARM_UP:]) for node in graph if node.name in events
+        KernelTime.of(node, events[str(node.name)][_WARM_UP:])
+        for node in graph
+        if node.name in events
     ]
     return TimedBuild(tuple(kernels), graph, total_us)
-
-
-def _kernel(node: ir.Node, us: npt.NDArray[np.float64]) -> KernelTime:
-    # A convolution in blocked layout is named after the tensor that it used to write.
-    blocked = str(node.name).removesuffix("_nchwc")
-    tensors = [str(out.name) for out in node.outputs if out.name]
-    if blocked != node.name:
-        tensors.append(blocked)
-    return KernelTime(str(node.name), node.op_type, tuple(tensors), us)
 
 
 def _read_events(path: Path) -> Mapping[str, npt.NDArray[np.float64]]:

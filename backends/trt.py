@@ -2,11 +2,12 @@
 
 import shlex
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..toolchain.device import DeviceProfile
 from ..toolchain.dialect import Dialect, Int4Form
-from ..toolchain.engine import Check, Engine, Status
+from ..toolchain.engine import Check, Engine, Feeds, Status
 from ..toolchain.errors import BackendError
 from ..toolchain.output import atomic_output
 from ..toolchain.plan import Precision
@@ -116,6 +117,9 @@ class TensorRT:
             built += f"; it knows no SM{wanted}: this shows that the graph is legal, no more"
         return (Check(CHECK, Status.PASSED, built),)
 
+    def stage(self, model: Path, profile: DeviceProfile, samples: Iterable[Feeds]) -> None:
+        """Nothing: the graph says it all."""
+
     def build(self, model: Path, profile: DeviceProfile, folder: Path) -> Engine:
         """Build for the GPU at hand with TensorRT, or ahead of time with TensorRT-RTX.
 
@@ -160,11 +164,11 @@ class TensorRT:
             )
         return toolkit.load((folder / engine.files[0]).read_bytes(), cuda)
 
-    def build_commands(self, model: str, profile: DeviceProfile) -> tuple[str, ...]:
+    def build_commands(self, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
         """TensorRT's own tool; `hwc build` does the same from Python."""
         limit = _workspace(profile) >> 20
         command = [
-            *("trtexec", f"--onnx={model}", "--stronglyTyped", f"--saveEngine={ENGINE}"),
+            *("trtexec", f"--onnx={model.name}", "--stronglyTyped", f"--saveEngine={ENGINE}"),
             *(f"--memPoolSize=workspace:{limit}", "--skipInference"),
         ]
         return ("# the same as `hwc build`, with TensorRT's own tool:", shlex.join(command))

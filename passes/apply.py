@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from ..toolchain import kernels
+from ..toolchain import hints, kernels
 from ..toolchain.calibration import Range
 from ..toolchain.dialect import Dialect
 from ..toolchain.naming import derived
@@ -46,8 +46,14 @@ class PlanWriter:
         self._weights: dict[str, quantize.Weights] = {}
 
     def write(self, plan: Plan) -> ir.Model:
-        """A new graph that runs every slot as the plan says."""
-        return _Writing(self, plan).write()
+        """A new graph that runs every slot as the plan says.
+
+        Where the dialect has no Casts, the graph only notes the precisions for the builder.
+        """
+        model = _Writing(self, plan).write()
+        if not self.dialect.casts:
+            hints.write(model, plan, self.slots)
+        return model
 
     def weights(self, node: ir.Node, source: str, extra: int) -> quantize.Weights:
         """The quantised constants of a node that reads `source`; worked out once for all plans."""
@@ -101,11 +107,14 @@ class _Writing:
         return choice.precision if choice else Precision.FP32
 
     def _slot(self, slot: Slot, precision: Precision) -> None:
-        nodes = [self.nodes[name] for name in slot.nodes]
+        for part in slot.parts:
+            self._part([self.nodes[name] for name in part], precision)
+
+    def _part(self, nodes: list[ir.Node], precision: Precision) -> None:
         self.known.update(nodes)
         match precision:
             case Precision.INT8 if self.dialect.qdq:
-                self._int8(slot, nodes)
+                self._int8(nodes)
             case Precision.INT4:
                 self._float(nodes, ir.DataType.FLOAT)
                 self.known.add(self.operands.to_int4(nodes[0]))
@@ -131,7 +140,7 @@ class _Writing:
                 if kernels.is_float(out):
                     self.forms.produced(out, dtype or self.forms.original(out))
 
-    def _int8(self, slot: Slot, nodes: list[ir.Node]) -> None:
+    def _int8(self, nodes: list[ir.Node]) -> None:
         """Run a kernel on integers: QuantizeLinear/DequantizeLinear around it."""
         dtype = DTYPES[self.dialect.int8_float]
         anchor, last = nodes[0], nodes[-1]
@@ -146,7 +155,8 @@ class _Writing:
         elif len(nodes) > 1:
             anchor.outputs[0].dtype = dtype
         whole = self.dialect.quantized_outputs and not (
-            slot.op in self.dialect.float_outputs and slot.outputs[0] not in self.readers
+            anchor.op_type in self.dialect.float_outputs
+            and last.outputs[0].name not in self.readers
         )
         for out in last.outputs:
             carrier = source if out is last.outputs[0] else out
@@ -218,7 +228,7 @@ def _int8_readers(slots: SlotGraph, precision: Callable[[Slot], Precision]) -> f
         tensor
         for slot in slots.slots
         if precision(slot) is Precision.INT8
-        for tensor in slot.inputs
+        for tensor in (*slot.inputs, *slot.inner)
     )
 
 

@@ -49,7 +49,8 @@ class Forms:
         """
         self._original.setdefault(value, value.dtype or ir.DataType.FLOAT)
         self._source[value] = source or value
-        self._source[value].dtype = dtype
+        # A new type: a cloned value shares the type object of the value that it was cloned from.
+        self._source[value].type = ir.TensorType(dtype)
         if quantised:
             self._quantised.add(value)
 
@@ -102,7 +103,10 @@ class Forms:
         pads[rank + 1] = channels
         amount = self._constant(derived(derived(str(value.name), "pad"), "q"), pads)
         dtype = integers.dtype or ir.DataType.UINT8
-        return self._insert(value, "pad", "Pad", [integers, amount, zero], {}, dtype)
+        padded = self._insert(value, "pad", "Pad", [integers, amount, zero], {}, dtype)
+        if shape is not None and isinstance(shape[1], int):
+            padded.shape = ir.Shape([shape[0], shape[1] + channels, *shape[2:]])
+        return padded
 
     def _scale(self, name: str, affine: Affine, dtype: ir.DataType) -> ir.Value:
         scale = affine.scale.astype(dtype.numpy())
@@ -127,7 +131,9 @@ class Forms:
         if made is not None:
             return made
         name = derived(str(value.name), form)
-        out = ir.Value(name=name, type=ir.TensorType(dtype), shape=value.shape)
+        # DequantizeLinear keeps the shape of its integers, which may be padded.
+        shape = inputs[0].shape if op == "DequantizeLinear" else value.shape
+        out = ir.Value(name=name, type=ir.TensorType(dtype), shape=shape)
         node = ir.node(op, inputs, attributes, outputs=[out], name=name)
         before = inputs[0].producer()
         if before is not None:

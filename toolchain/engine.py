@@ -1,10 +1,10 @@
 """The protocols that backends implement, and the small facts they hand back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,15 @@ class KernelTime:
     tensors: tuple[str, ...]
     us: npt.NDArray[np.float64]
 
+    @classmethod
+    def of(cls, node: ir.Node, us: npt.NDArray[np.float64]) -> Self:
+        """The kernel that runs a node of the runtime's own graph."""
+        name = str(node.name)
+        tensors = [str(out.name) for out in node.outputs if out.name]
+        # ONNX Runtime names a convolution in blocked layout after the tensor that it wrote before.
+        blocked = name.removesuffix("_nchwc")
+        return cls(name, node.op_type, (*tensors, *([blocked] if blocked != name else [])), us)
+
 
 @dataclass(frozen=True, slots=True)
 class TimedBuild:
@@ -113,6 +122,10 @@ class Backend(Protocol):
         """Check a deploy graph as far as this machine can; what cannot be checked is OWED."""
         ...
 
+    def stage(self, model: Path, profile: DeviceProfile, samples: Iterable[Feeds]) -> None:
+        """Write what a build needs beside the deploy graph `model`, such as calibration samples."""
+        ...
+
     def build(self, model: Path, profile: DeviceProfile, folder: Path) -> Engine:
         """Build the engine of the deploy graph `model` into `folder` (the bundle's).
 
@@ -125,6 +138,6 @@ class Backend(Protocol):
         """Load a built engine; `threads` 0 means all cores."""
         ...
 
-    def build_commands(self, model: str, profile: DeviceProfile) -> tuple[str, ...]:
-        """The shell commands that build the engine on the device, run in the bundle's folder."""
+    def build_commands(self, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
+        """The shell commands that build the deploy graph `model` on the device, in its folder."""
         ...

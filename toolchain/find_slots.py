@@ -1,13 +1,14 @@
 """From a graph to its decisions: groups nodes into kernels and lists what each may run in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from . import kernels
 from .dialect import Dialect, Int4Form
 from .plan import NodeChoice, Precision
-from .slots import Edge, Slot, SlotGraph
+from .slots import Edge, Slot, SlotGraph, Work
 
 ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add"})
 INT4_MIN_DEPTH = 32  # one block of weights along K
@@ -30,6 +31,85 @@ def find_slots(model: ir.Model, dialect: Dialect, precisions: Sequence[Precision
         taken.update(group)
         slots.append(_slot(group, dialect, precisions))
     return SlotGraph(tuple(slots), tuple(_edges(model.graph, slots)))
+
+
+def merge_slots(graph: SlotGraph, alone: Collection[int]) -> SlotGraph:
+    """Make one decision of what the runtime makes one kernel of.
+
+    Measured reason: a Sigmoid that is fused into the Mul of a SiLU takes no time of its own, and a
+    search that sees that would keep it in fp32 beside an int8 Mul, where it does take time. Where
+    one decision would take a choice away (a Conv with an activation that has no int8 form), both
+    stay, and the one without the matrix product rides on the other.
+
+    Args:
+        graph: The slots, as `find_slots` found them.
+        alone: Indices of the slots that have a kernel of their own in the fp32 build; any other
+            belongs to the one slot that reads what it writes.
+    """
+    readers: dict[int, set[int]] = {}
+    leaves = {edge.producer for edge in graph.edges if edge.is_output}
+    for edge in graph.edges:
+        readers.setdefault(edge.producer, set()).update(edge.consumers)
+    home = list(range(len(graph.slots)))
+    for i in reversed(range(len(graph.slots))):
+        homes = {home[reader] for reader in readers.get(i, ())}
+        if i not in alone and i not in leaves and len(homes) == 1:
+            home[i] = homes.pop()
+    groups: dict[int, list[int]] = {}
+    for i, target in enumerate(home):
+        groups.setdefault(target, []).append(i)
+    made: dict[int, Slot] = {}
+    for target, members in groups.items():
+        slots = [graph.slots[i] for i in members]
+        merged = _merged(slots)
+        if len(merged.choices) == max(len(slot.choices) for slot in slots):
+            made[target] = merged
+            continue
+        for i, slot in zip(members, slots, strict=True):
+            home[i] = i
+            made[i] = slot if slot.name == merged.name else replace(slot, rides=merged.name)
+    order = sorted(made)
+    edges = _merged_edges(graph, home, order)
+    return SlotGraph(tuple(made[i] for i in order), tuple(edges))
+
+
+def _merged(slots: Sequence[Slot]) -> Slot:
+    """One slot of several, in topological order; it may run in what all of them may."""
+    if len(slots) == 1:
+        return slots[0]
+    anchor = max(slots, key=lambda slot: slot.work.macs)
+    written = [tensor for slot in slots for tensor in slot.outputs]
+    read = dict.fromkeys(tensor for slot in slots for tensor in slot.inputs)
+    legal = tuple(c for c in anchor.choices if all(c in slot.choices for slot in slots))
+    return Slot(
+        name=anchor.name,
+        op=anchor.op,
+        parts=tuple(part for slot in slots for part in slot.parts),
+        inner=tuple(tensor for slot in slots[:-1] for tensor in (*slot.inner, *slot.outputs)),
+        inputs=tuple(tensor for tensor in read if tensor not in written),
+        outputs=slots[-1].outputs,
+        key="&".join(slot.key for slot in slots),
+        kind=anchor.kind,
+        work=Work(
+            macs=sum(slot.work.macs for slot in slots),
+            weights=sum(slot.work.weights for slot in slots),
+            reads=slots[0].work.reads,
+            writes=slots[-1].work.writes,
+        ),
+        choices=legal,
+        kept=next((slot.kept for slot in slots if slot.kept), ""),
+    )
+
+
+def _merged_edges(graph: SlotGraph, home: Sequence[int], order: Sequence[int]) -> Iterator[Edge]:
+    """The edges between merged slots."""
+    index = {target: i for i, target in enumerate(order)}
+    for edge in graph.edges:
+        producer = index[home[edge.producer]] if edge.producer >= 0 else -1
+        consumers = dict.fromkeys(index[home[reader]] for reader in edge.consumers)
+        outside = tuple(reader for reader in consumers if reader != producer)
+        if outside or edge.is_output:
+            yield replace(edge, producer=producer, consumers=outside)
 
 
 def _group(node: ir.Node, dialect: Dialect) -> list[ir.Node]:
@@ -66,7 +146,8 @@ def _slot(nodes: list[ir.Node], dialect: Dialect, precisions: Sequence[Precision
     return Slot(
         name=str(anchor.name),
         op=anchor.op_type,
-        nodes=tuple(str(node.name) for node in nodes),
+        parts=(tuple(str(node.name) for node in nodes),),
+        inner=(),
         inputs=tuple(str(value.name) for value in read),
         outputs=tuple(str(value.name) for value in writes),
         key=_key(nodes),

@@ -32,7 +32,9 @@ class Slot:
     Attributes:
         name: Name of the anchor node.
         op: Op type of the anchor, such as `Conv`.
-        nodes: Names of all nodes of the kernel, the anchor first.
+        parts: Names of the nodes, an anchor with its activation together; most slots have one part,
+            and more where the runtime makes one kernel of several.
+        inner: Float tensors that pass from one part to the next.
         inputs: Float activation tensors that it reads from outside of itself.
         outputs: Float tensors that it writes and others read.
         key: Canonical text of op, attributes, shapes and fused ops: equal kernels, equal keys.
@@ -41,11 +43,14 @@ class Slot:
         work: What it has to do.
         choices: What may be chosen; the first is always fp32.
         kept: Why it must stay in fp32; empty where there is a choice.
+        rides: Name of the slot whose fp32 kernel the runtime fuses it into; empty where it has a
+            kernel of its own. Beside an int8 kernel it runs alone, and that costs extra.
     """
 
     name: str
     op: str
-    nodes: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...]
+    inner: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     key: str
@@ -53,6 +58,17 @@ class Slot:
     work: Work
     choices: tuple[NodeChoice, ...]
     kept: str = ""
+    rides: str = ""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of all nodes of the kernel."""
+        return tuple(name for part in self.parts for name in part)
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Every float tensor that the slot reads, writes or passes on within itself."""
+        return (*self.inputs, *self.inner, *self.outputs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,13 +61,13 @@ _METHODS = ("minmax", "percentile", "mse", "entropy")
 @options.force
 @options.json_output
 def command(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:  # noqa: ANN401 - click's values
-    r"""Compile MODEL (ONNX, .pt2 or module:factory) for a device.
+    """Compile MODEL (ONNX, .pt2 or module:factory) for a device.
 
     \b
     hwc compile model.onnx --device host --data calib.npz --max-drop 1%
     hwc compile model.onnx --device jetson_orin --data photos/ --preprocess "resize=256 crop=224"
     hwc compile mypkg.models:build --input 1x3x224x224 --device a100
-    """
+    """  # noqa: D301 - click wants the escape
     from .compiling import compile_model  # noqa: PLC0415 - numpy, onnx and onnxruntime
     from .render import print_report, progress  # noqa: PLC0415 - rich
 

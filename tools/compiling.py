@@ -54,7 +54,7 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
         report = deliver.make_report(gate, searched.problem, delivery, made_from)
         notes = (*target.notes, *prepared.notes, *decisions.notes, metric.why)
         report = replace(report, notes=tuple(filter(None, notes)), seconds=clock.seconds)
-        about = deliver.manifest(target, delivery, made_from)
+        about = deliver.manifest(folder, target, delivery, made_from)
         deliver.write(folder, report, gate, delivery, about)
     return Bundle.open(request.target)
 

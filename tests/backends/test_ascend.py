@@ -60,15 +60,13 @@ def statuses(path: Path) -> dict[str, Status]:
     return {check.name: check.status for check in Ascend().check(path, PROFILE)}
 
 
-def test_a_legal_graph_passes_and_the_chip_is_owed(tmp_path: Path) -> None:
-    """Nothing that only the device can tell is reported as passed."""
+def test_a_legal_graph_passes(tmp_path: Path) -> None:
+    """Every check that can run here does."""
     found = statuses(save(conv(), tmp_path / "m.onnx"))
     assert [name for name, status in found.items() if status is Status.PASSED] == [
         *("ONNX specification", "opset", "operators", "static shapes", "element types")
     ]
-    assert [name for name, status in found.items() if status is Status.OWED] == [
-        *("ATC builds the engine", "numbers of the engine", "latency of the engine")
-    ]
+    assert Status.FAILED not in found.values()
 
 
 @pytest.mark.parametrize(
@@ -130,41 +128,39 @@ def test_bytes_that_are_no_model_fail_at_the_specification(tmp_path: Path) -> No
 def test_the_atc_command_spells_out_shapes_and_precisions(tmp_path: Path) -> None:
     """fp16 for what the plan lowered, the keep-list for the rest; scalars have an empty shape."""
     path = save(TWO_INPUTS, tmp_path / "m.onnx", {"mul": "fp16"})
-    (command,) = Ascend().build_commands(str(path), PROFILE)
+    (command,) = Ascend().build_commands(path, PROFILE)
     assert shlex.split(command) == [
         *("atc", "--framework=5", "--model=m.onnx", "--output=m", "--soc_version=Ascend310P3"),
         *("--input_format=ND", "--input_shape=x:2,8;rate:", "--precision_mode_v2=fp16"),
         "--keep_dtype=m.keep_dtype.cfg",
     ]
-    assert Ascend().sidecars(path, PROFILE) == {"m.keep_dtype.cfg": "cast\n"}
+    Ascend().stage(path, PROFILE, [])
+    assert (tmp_path / "m.keep_dtype.cfg").read_text() == "cast\n"
 
 
 def test_a_plan_that_lowers_everything_needs_no_keep_list(tmp_path: Path) -> None:
     """An empty file is not written, and not named; one of an earlier plan goes."""
     (tmp_path / "m.keep_dtype.cfg").write_text("conv\n")
     path = save(conv(), tmp_path / "m.onnx", dict.fromkeys(("conv", "relu", "pow"), "fp16"))
-    (command,) = Ascend().build_commands(str(path), PROFILE)
+    (command,) = Ascend().build_commands(path, PROFILE)
     assert "keep_dtype" not in command
     assert "--input_format=NCHW" in command
-    assert Ascend().sidecars(path, PROFILE) == {}
-    with pytest.raises(BackendError):
-        Ascend().build(path, PROFILE, tmp_path)
+    Ascend().stage(path, PROFILE, [])
     assert not (tmp_path / "m.keep_dtype.cfg").exists()
 
 
 def test_int8_goes_through_amct_and_only_where_the_plan_says(tmp_path: Path) -> None:
     """AMCT calibrates first; ATC compiles what AMCT wrote."""
     path = save(conv(), tmp_path / "m.onnx", {"conv": "int8", "relu": "int8"})
-    io = Signature.of(ir.load(path))
     sample = {"x": np.ones((1, 3, 8, 8), np.float32)}
-    assert amct.write_samples(tmp_path, io, [sample, sample]) == 2
-    quantise, compile_ = (shlex.split(c) for c in Ascend().build_commands(str(path), PROFILE))
+    Ascend().stage(path, PROFILE, [sample, sample])
+    assert amct.count_samples(tmp_path) == 2
+    quantise, compile_ = (shlex.split(c) for c in Ascend().build_commands(path, PROFILE))
     assert quantise[:2] == ["amct_onnx", "calibration"]
     assert {"--data_dir=calibration/0", "--batch_num=2", "--data_types=float32"} < set(quantise)
     assert "--model=m.int8_deploy_model.onnx" in compile_
-    files = Ascend().sidecars(path, PROFILE)
-    assert files["m.keep_dtype.cfg"] == "pow\n"
-    assert "skip_layers" not in files["m.amct.cfg"]
+    assert (tmp_path / "m.keep_dtype.cfg").read_text() == "pow\n"
+    assert "skip_layers" not in (tmp_path / "m.amct.cfg").read_text()
     fp16 = {"conv": Precision.FP16}
     assert 'skip_layers : "conv"' in amct.config(ir.load(path), fp16)
 

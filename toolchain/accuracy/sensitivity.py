@@ -1,6 +1,6 @@
 """How much each choice of each slot hurts by itself: the table that the search adds up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..engine import Feeds, Runner
 from ..errors import BackendError
+from ..kernels import MOVES
 from ..plan import NodeChoice, Plan
 from ..progress import Progress, Silent
 from ..slots import SlotGraph
@@ -17,8 +18,6 @@ from .evaluator import Evaluator, Reference
 from .kinds import kind_of
 from .measure import Measure
 from .metric import Outputs
-
-Told = Callable[[str, NodeChoice, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +62,14 @@ def sensitivity(
     evaluator: Evaluator,
     graph: SlotGraph,
     *,
+    wanted: npt.NDArray[np.bool_] | None = None,
     count: int = 16,
     progress: Progress | None = None,
-    told: Told | None = None,
 ) -> npt.NDArray[np.float64]:
     """Change one slot at a time from the fp32 plan, and measure the loss.
+
+    Kernels that only move numbers lose nothing by themselves: what it costs to hold a tensor in
+    fewer bits is counted where it is computed with.
 
     The fp32 plan's own loss (the backend's rounding) is the noise floor and is subtracted, so a
     loss of 0 means that nothing beyond it was seen.
@@ -75,13 +77,14 @@ def sensitivity(
     Args:
         evaluator: Realises plans and has the data; its count of evaluations is not touched.
         graph: The slots.
+        wanted: Which choices to measure, shape (slots, most choices); None measures all.
         count: How many samples to use.
         progress: Told of each step.
-        told: Called with slot, choice and loss as they become known.
 
     Returns:
         Losses, shape (slots, most choices): column k is for `slot.choices[k]`; 0 for fp32,
-        infinite where the backend refuses the choice, NaN where a slot has no such choice.
+        infinite where the backend refuses the choice, NaN where a slot has no such choice or it
+        was not wanted.
     """
     progress = progress or Silent()
     loss = Loss.of(evaluator.reference, count)
@@ -90,10 +93,14 @@ def sensitivity(
         (len(graph.slots), max((len(s.choices) for s in graph.slots), default=1)), np.nan
     )
     table[:, 0] = 0.0
+    for row, slot in enumerate(graph.slots):
+        if slot.op in MOVES:
+            table[row, : len(slot.choices)] = 0.0
     steps = [
         (row, column)
         for row, slot in enumerate(graph.slots)
         for column in range(1, len(slot.choices))
+        if np.isnan(table[row, column]) and (wanted is None or wanted[row, column])
     ]
     with progress.stage("sensitivity", len(steps) + 1) as step:
         floor = loss(evaluator.realise(base)) if steps else 0.0
@@ -103,8 +110,6 @@ def sensitivity(
             choice = slot.choices[column]
             changed = _loss_of(_changed(base, row, choice), loss, evaluator)
             table[row, column] = max(0.0, changed - floor)
-            if told:
-                told(slot.name, choice, float(table[row, column]))
             step()
     return table
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
 from ..engine import KernelTime
@@ -59,10 +60,19 @@ def attribute(
     return result
 
 
+def own_kernels(graph: ir.Graph, slots: SlotGraph) -> frozenset[int]:
+    """The slots that have a kernel of their own in a graph that really ran."""
+    owners = _Owners(graph, slots)
+    nodes = (KernelTime.of(node, np.zeros(0)) for node in graph)
+    return frozenset(slot for slot, _ in map(owners.of, nodes) if slot is not None)
+
+
 class _Owners:
     def __init__(self, graph: ir.Graph, slots: SlotGraph) -> None:
         self._slots = slots
-        self._writer = {t: i for i, slot in enumerate(slots.slots) for t in slot.outputs}
+        self._writer = {
+            t: i for i, slot in enumerate(slots.slots) for t in (*slot.inner, *slot.outputs)
+        }
         self._node = {name: i for i, slot in enumerate(slots.slots) for name in slot.nodes}
         self._edge = {edge.tensor: i for i, edge in enumerate(slots.edges)}
         self._nodes = {str(node.name): node for node in graph}

@@ -17,6 +17,7 @@ from .wiring import FORMATS, format_of
 
 Convert = Callable[[int, Precision, Precision], float]
 _FIXED = "fixed"
+_ALONE = "alone"  # the choice under which a row holds what a riding kernel costs by itself
 
 
 def store(table: LatencyTable, graph: SlotGraph, measured: Measurement, setting: Setting) -> None:
@@ -25,6 +26,8 @@ def store(table: LatencyTable, graph: SlotGraph, measured: Measurement, setting:
     for time in measured.slots:
         key = (graph.slots[time.slot].key, time.choice.precision.value)
         kernels.setdefault(key, []).extend(time.us)
+    for time in measured.alone:
+        kernels.setdefault((graph.slots[time.slot].key, _ALONE), []).extend(time.us)
     kernels[fixed_key(graph), _FIXED] = list(measured.fixed_us)
     for (kernel, choice), us in kernels.items():
         table.put(KernelRow(kernel, choice, Timing.measured(np.array(us), setting)))
@@ -64,9 +67,15 @@ def from_table(
 
     convert = _fitted(list(table.boundaries()))
     model = _model(graph, kernel, convert, Source.MEASURED)
+    int8 = FORMATS.index(Precision.INT8)
     for index, edge in enumerate(graph.edges):
         if edge.producer >= 0 and graph.slots[edge.producer].op in free:
-            model.boundary_us[index, FORMATS.index(Precision.INT8), :] = 0.0
+            model.boundary_us[index, int8, :] = 0.0
+        carrier = graph.slots[edge.producer].name if edge.producer >= 0 else None
+        for reader in (graph.slots[i] for i in edge.consumers):
+            if reader.rides and reader.rides == carrier:
+                model.boundary_us[index, int8] += times.get((reader.key, _ALONE), 0.0)
+                model.boundary_us[index, int8, int8] = 0.0
     fixed = times[fixed_key(graph), _FIXED]
     return CostModel(
         graph, model.node_us, model.boundary_us, model.node_source, model.boundary_source, fixed

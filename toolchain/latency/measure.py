@@ -10,12 +10,11 @@ import onnx_ir as ir
 from ..engine import TimeBuilds, TimedBuild
 from ..plan import NodeChoice, Plan, Precision
 from ..slots import Edge, SlotGraph
-from .attribute import attribute
+from .attribute import Attribution, attribute
 from .wiring import format_of
 
 MIXED_PROBES = 4
 _SWITCH = 0.35  # chance that a mixed probe changes precision from one slot to the next
-_MIDDLE = (25, 75)  # runs between these percentiles count: whole microseconds average out
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +43,15 @@ class Measurement:
     Attributes:
         slots: One for each slot and choice that was seen.
         edges: One for each edge and change of form that was seen.
+        alone: Times of slots that ride on another's fp32 kernel, where that one was not fp32.
         fixed_us: Time of a run that belongs to no slot and no edge, one for each build.
         plans: The plans that were built.
-        totals: Median time of each whole build without the profiler, in microseconds.
+        totals: Typical time of each whole build without the profiler, in microseconds.
     """
 
     slots: tuple[SlotTime, ...]
     edges: tuple[EdgeTime, ...]
+    alone: tuple[SlotTime, ...]
     fixed_us: tuple[float, ...]
     plans: tuple[Plan, ...]
     totals: tuple[float, ...]
@@ -75,19 +76,16 @@ def measure(
 ) -> Measurement:
     """Build the plans, time them in turns, and share the times out."""
     builds = time_builds([write(plan) for plan in plans])
-    slot_times: dict[tuple[int, NodeChoice], list[float]] = {}
-    edge_times: dict[tuple[int, Precision, Precision], list[float]] = {}
-    rests: list[float] = []
+    shares = _Shares(graph)
     for plan, build in zip(plans, builds, strict=True):
-        choices = [plan.as_dict()[slot.name] for slot in graph.slots]
-        for slot, us in _share_out(build, graph, choices, edge_times, rests).items():
-            slot_times.setdefault((slot, choices[slot]), []).append(us)
+        shares.add(build, [plan.as_dict()[slot.name] for slot in graph.slots])
     return Measurement(
-        slots=tuple(SlotTime(*key, tuple(us)) for key, us in slot_times.items()),
-        edges=tuple(EdgeTime(*key, float(np.median(us))) for key, us in edge_times.items()),
-        fixed_us=tuple(rests),
+        slots=tuple(SlotTime(*key, tuple(us)) for key, us in shares.slots.items()),
+        edges=tuple(EdgeTime(*key, float(np.median(us))) for key, us in shares.edges.items()),
+        alone=tuple(SlotTime(*key, tuple(us)) for key, us in shares.alone.items()),
+        fixed_us=tuple(shares.fixed),
         plans=tuple(plans),
-        totals=tuple(float(np.median(build.total_us)) for build in builds),
+        totals=tuple(_typical(build.total_us) for build in builds),
     )
 
 
@@ -101,47 +99,66 @@ def change(edge: Edge, choices: Sequence[NodeChoice]) -> tuple[Precision, Precis
     return (source, other[0]) if other else None
 
 
-def _share_out(
-    build: TimedBuild,
-    graph: SlotGraph,
-    choices: Sequence[NodeChoice],
-    edge_times: dict[tuple[int, Precision, Precision], list[float]],
-    rests: list[float],
-) -> dict[int, float]:
-    """The time of each slot in one build; times of edges and of the rest are added to the lists."""
-    whole = float(np.median(build.total_us))
-    typical = [_typical(kernel.us) for kernel in build.kernels]
-    # The profiler costs something for each kernel; and what it does not see is shared by none.
-    excess = max(0.0, sum(typical) - whole) / max(1, len(typical))
-    shares = attribute(
-        [
-            (kernel, max(us - excess, us / 4))
-            for kernel, us in zip(build.kernels, typical, strict=True)
-        ],
-        build.graph,
-        graph,
-    )
-    rests.append(max(0.0, whole - shares.total) + shares.rest)
-    slots = {i: shares.slots.get(i, 0.0) for i in range(len(graph.slots))}
-    for i, us in shares.edges.items():
-        edge = graph.edges[i]
-        changed = change(edge, choices)
-        if changed is not None:
-            edge_times.setdefault((i, *changed), []).append(us)
-        else:  # a change of layout alone: part of what the writer (else the reader) costs
-            owner = edge.producer if edge.producer >= 0 else edge.consumers[0]
-            slots[owner] += us
-    for i, edge in enumerate(graph.edges):
-        changed = change(edge, choices)
-        if changed is not None and i not in shares.edges:
-            edge_times.setdefault((i, *changed), []).append(0.0)
-    return slots
+class _Shares:
+    """Times of all builds so far, by what they belong to."""
+
+    def __init__(self, graph: SlotGraph) -> None:
+        self.graph = graph
+        self.slots: dict[tuple[int, NodeChoice], list[float]] = {}
+        self.edges: dict[tuple[int, Precision, Precision], list[float]] = {}
+        self.alone: dict[tuple[int, NodeChoice], list[float]] = {}
+        self.fixed: list[float] = []
+        self._index = {slot.name: i for i, slot in enumerate(graph.slots)}
+
+    def add(self, build: TimedBuild, choices: Sequence[NodeChoice]) -> None:
+        """Share out one build, made with a choice for each slot."""
+        whole = _typical(build.total_us)
+        typical = [_typical(kernel.us) for kernel in build.kernels]
+        # The profiler costs something for each kernel; what it does not see belongs to none.
+        excess = max(0.0, sum(typical) - whole) / max(1, len(typical))
+        net = [max(us - excess, us / 4) for us in typical]
+        times = list(zip(build.kernels, net, strict=True))
+        found = attribute(times, build.graph, self.graph)
+        self.fixed.append(max(0.0, whole - found.total) + found.rest)
+        slots = {i: found.slots.get(i, 0.0) for i in range(len(self.graph.slots))}
+        self._share_edges(found, choices, slots)
+        self._share_rides(found, choices, slots)
+        for i, us in slots.items():
+            self.slots.setdefault((i, choices[i]), []).append(us)
+
+    def _share_edges(
+        self, found: Attribution, choices: Sequence[NodeChoice], slots: dict[int, float]
+    ) -> None:
+        """A change of form is the edge's; of layout alone, part of what the writer costs."""
+        for i, edge in enumerate(self.graph.edges):
+            changed = change(edge, choices)
+            if changed is not None:
+                self.edges.setdefault((i, *changed), []).append(found.edges.get(i, 0.0))
+            elif i in found.edges:
+                owner = edge.producer if edge.producer >= 0 else edge.consumers[0]
+                slots[owner] += found.edges[i]
+
+    def _share_rides(
+        self, found: Attribution, choices: Sequence[NodeChoice], slots: dict[int, float]
+    ) -> None:
+        """A fused kernel is its matrix product's; what runs alone beside that costs extra."""
+        for i, slot in enumerate(self.graph.slots):
+            if not slot.rides:
+                continue
+            carrier = self._index[slot.rides]
+            if carrier in found.slots:
+                self.alone.setdefault((i, choices[i]), []).append(slots[i])
+            else:
+                slots[carrier] += slots[i]
+            slots[i] = 0.0
 
 
 def _typical(us: npt.NDArray[np.float64]) -> float:
-    """The mean of the middle half: steady, and finer than the profiler's whole microseconds."""
-    low, high = np.percentile(us, _MIDDLE)
-    return float(us[(us >= low) & (us <= high)].mean())
+    """The mean of the faster half of the runs.
+
+    What disturbs a run only ever adds to it; and a mean is finer than whole microseconds.
+    """
+    return float(np.sort(us)[: max(1, len(us) // 2)].mean())
 
 
 def _uniform(graph: SlotGraph, precision: Precision) -> Plan:

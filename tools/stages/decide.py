@@ -10,8 +10,9 @@ from ...passes.apply import PlanWriter
 from ...toolchain.accuracy.samples import each
 from ...toolchain.calibration import Range, collect, ranges
 from ...toolchain.engine import TimedBuild
-from ...toolchain.find_slots import find_slots
+from ...toolchain.find_slots import find_slots, merge_slots
 from ...toolchain.latency import build_cost
+from ...toolchain.latency.attribute import own_kernels
 from ...toolchain.latency.cost import CostModel
 from ...toolchain.latency.measure import measure, probe_plans
 from ...toolchain.latency.table import LatencyTable, Mode, default_path
@@ -59,10 +60,13 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
     with progress.stage("find the decisions"):
         seen = annotate(prepared.model, reference, prepared.feeds)
         slots = find_slots(seen, target.dialect, precisions)
+        if _is_ort(target):
+            ran = ort.running_graph(prepared.model)
+            slots = merge_slots(slots, own_kernels(ran, slots))
     unsigned = target.dialect.unsigned_activations
     limits = _calibrate(request, prepared, slots, progress, unsigned=unsigned)
     writer = PlanWriter(prepared.model, slots, dialect=target.dialect, ranges=limits)
-    simulated = replace(target.dialect, casts=True)
+    simulated = replace(target.dialect, qdq=True, casts=True)
     simulator = PlanWriter(prepared.model, slots, dialect=simulated, ranges=limits)
     cost = _price(request, target, prepared, writer, progress)
     return Decisions(slots, cost, writer, simulator, notes)
@@ -96,7 +100,7 @@ def _calibrate(
             tensor
             for slot in slots.slots
             if any(choice.precision is Precision.INT8 for choice in slot.choices)
-            for tensor in (*slot.inputs, *slot.outputs)
+            for tensor in slot.tensors
         }
     )
     if not tensors:
@@ -114,7 +118,7 @@ def _price(
     request: Request, target: Target, prepared: Prepared, writer: PlanWriter, progress: Progress
 ) -> CostModel:
     """A measured table where the device is this machine's CPU, estimates elsewhere."""
-    if not (target.here and target.profile.backend == ort.Ort.name):
+    if not _is_ort(target):
         return build_cost.from_profile(writer.slots, target.profile)
     version = str(target.backend.version())
     setting = Setting(target.profile.name, "onnxruntime", version, THREADS)
@@ -139,6 +143,11 @@ def _measure(
 
         measured = measure(writer.slots, plans=plans, write=writer.write, time_builds=time_builds)
         build_cost.store(table, writer.slots, measured, setting)
+
+
+def _is_ort(target: Target) -> bool:
+    """Whether kernels can be looked at and timed here."""
+    return target.here and target.backend.name == ort.Ort.name
 
 
 def plan_fp32(slots: SlotGraph) -> Plan:

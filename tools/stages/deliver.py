@@ -34,7 +34,9 @@ def sources(request: Request) -> tuple[Source, ...]:
     return (Source.of_file(path), *(Source.of_file(file, "data") for file in data_files(path)))
 
 
-def manifest(target: Target, delivery: Delivery, made_from: tuple[Source, ...]) -> Manifest:
+def manifest(
+    folder: Path, target: Target, delivery: Delivery, made_from: tuple[Source, ...]
+) -> Manifest:
     """What the bundle says of itself."""
     backend = target.backend
     versions = {
@@ -47,7 +49,7 @@ def manifest(target: Target, delivery: Delivery, made_from: tuple[Source, ...]) 
         backend=backend.name,
         profile=target.profile,
         engine=delivery.engine,
-        build_commands=backend.build_commands(MODEL, target.profile),
+        build_commands=backend.build_commands(folder / MODEL, target.profile),
         versions=versions,
         sources=made_from,
         checks=delivery.checks,
@@ -130,8 +132,8 @@ def _measured_by(target: Target) -> str:
 def _predicted(target: Target, breakdown: Breakdown, measured: Latency) -> Latency:
     """What the table said about the delivered plan, and how far off it was."""
     residual = breakdown.total_us / measured.us - 1.0
-    source = f"latency table of {target.profile.name}"
-    return Latency(breakdown.total_us, Origin.MEASURED, source, Clock.CPU, residual=residual)
+    source = f"sum of the kernels and boundaries that were measured on {target.profile.name}"
+    return Latency(breakdown.total_us, Origin.ESTIMATED, source, Clock.CPU, residual=residual)
 
 
 def _kernels(gate: Gate, plan: Plan) -> dict[str, int]:

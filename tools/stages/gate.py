@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import onnx_ir as ir
@@ -9,6 +10,7 @@ import onnx_ir as ir
 from ...backends import ort
 from ...toolchain.accuracy.evaluator import Measurement, Reference, measure
 from ...toolchain.accuracy.metric import Metric
+from ...toolchain.accuracy.samples import each
 from ...toolchain.bundle import MODEL
 from ...toolchain.engine import Check, Engine, Feeds, Runner, Status
 from ...toolchain.errors import BackendError
@@ -16,11 +18,12 @@ from ...toolchain.plan import Plan
 from ...toolchain.progress import Progress
 from ...toolchain.report import Attempt
 from ...toolchain.timing import Clock, Paired, Timing, paired_latency
-from ...toolchain.verify import GateDecision, Numbers, Tolerance, compare_outputs, gate
+from ...toolchain.verify import GateDecision, Numbers, Tolerance, compare_outputs, gate, owed
 from .decide import Decisions
 from .prepare import Prepared
 from .target import Target
 
+STAGED = 32  # calibration samples for a builder that calibrates by itself
 GOLDEN = 4  # samples kept in the bundle with the original's outputs
 _CPU = Timing(clock=Clock.CPU, seconds=6.0)
 _WALL = Timing(clock=Clock.WALL, seconds=3.0)
@@ -126,6 +129,9 @@ class Gate:
         """Build, run and time what lies at `path`, as far as this machine can."""
         target = self.target
         checks = target.backend.check(path, target.profile)
+        if not target.here:
+            checks = (*checks, *owed(target.profile.title))
+        self._stage(path)
         engine = self._build(path)
         if target.here and engine is not None:
             runner: Runner = target.backend.load(self.folder, engine, 1)
@@ -143,6 +149,11 @@ class Gate:
             baseline = self._baseline(self.threads)
             wall = paired_latency(baseline, parallel, self.prepared.feeds, _WALL)
         return Delivery(plan, engine, quality, numbers, cpu, wall, checks)
+
+    def _stage(self, path: Path) -> None:
+        some = islice(each(self.prepared.splits.calibrate), STAGED)
+        feeds = (sample.feeds for sample in some)
+        self.target.backend.stage(path, self.target.profile, feeds)
 
     def _build(self, path: Path) -> Engine | None:
         """The engine, or None where only the device can make it."""

@@ -75,7 +75,8 @@ def search(
     choice = _choose(request, problem, evaluator, progress)
     first = problem.plan(choice.candidates[0].proposal)
     if evaluator.evaluations and len(first.counts()) == 1 and len(choice.candidates) == 1:
-        table = sensitivity(evaluator, decisions.slots, progress=progress)
+        wanted = worth_measuring(problem, request.strategy)
+        table = sensitivity(evaluator, decisions.slots, wanted=wanted, progress=progress)
         problem = Problem(decisions.cost, problem.sizes, table, problem.limits)
         choice = _choose(request, problem, evaluator, progress)
     candidates = tuple((c.proposal, problem.plan(c.proposal)) for c in choice.candidates)
@@ -92,6 +93,18 @@ def _choose(request: Request, problem: Problem, evaluator: Evaluator, progress: 
             return drop
 
         return choose(problem, strategy, score=score, max_drop=request.max_drop)
+
+
+def worth_measuring(problem: Problem, strategy: str) -> npt.NDArray[np.bool_]:
+    """The choices whose loss matters: faster than fp32 by themselves, or in the fastest plan.
+
+    Returns:
+        Shape (slots, most choices).
+    """
+    faster = problem.cost.node_us < problem.cost.node_us[:, :1]
+    for proposal in STRATEGIES[strategy]().propose(problem):
+        faster[np.arange(len(faster)), list(proposal.indices)] = True
+    return faster
 
 
 def weight_bytes(slots: SlotGraph) -> npt.NDArray[np.int64]:
