@@ -64,12 +64,15 @@ class Options:
         threads: Threads of one inference; 0: one for each core.
         disabled: Optimisers of the runtime that are left out.
         optimise: Whether the runtime rewrites the graph; off for the reference.
+        integers: Whether it makes integer kernels of QuantizeLinear/DequantizeLinear pairs; off to
+            compute what another device would, whose dialect it moves about wrongly (1.32).
         profile: Whether it records the time of each kernel.
         optimised_path: Where it writes the graph that it really runs; None: nowhere.
     """
 
     threads: int = 0
     optimise: bool = True
+    integers: bool = True
     disabled: tuple[str, ...] = ()
     profile: bool = False
     optimised_path: Path | None = None
@@ -279,6 +282,7 @@ def _settings(options: Options) -> onnxruntime.SessionOptions:
     settings.intra_op_num_threads = options.threads or os.cpu_count() or 1
     if not options.optimise:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not (options.optimise and options.integers):
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
     if options.optimised_path is not None:
         settings.optimized_model_filepath = str(options.optimised_path)

@@ -14,6 +14,7 @@ from ..toolchain.plan import Plan, Precision
 from ..toolchain.slots import Slot, SlotGraph
 from . import quantize
 from .forms import Forms
+from .legalize_trt import legalize_trt
 from .operands import Operands
 
 DTYPES = {
@@ -42,8 +43,9 @@ class PlanWriter:
         self.slots = slots
         self.dialect = dialect
         self._ranges = ranges
-        self._twin = _same_values(slots)
+        self._twin = _same_values(model.graph, ranges)
         self._weights: dict[str, quantize.Weights] = {}
+        self._int8_float = DTYPES[dialect.int8_float].numpy()
 
     def write(self, plan: Plan) -> ir.Model:
         """A new graph that runs every slot as the plan says.
@@ -53,6 +55,8 @@ class PlanWriter:
         model = _Writing(self, plan).write()
         if not self.dialect.casts:
             hints.write(model, plan, self.slots)
+        if self.dialect.name == "trt":
+            legalize_trt(self.dialect)(model)
         return model
 
     def weights(self, node: ir.Node, source: str, extra: int) -> quantize.Weights:
@@ -60,22 +64,31 @@ class PlanWriter:
         name = str(node.name)
         if name not in self._weights:
             scale = float(self.mapping(source).scale)
-            self._weights[name] = quantize.weights(node, scale, channels=extra)
+            self._weights[name] = quantize.weights(
+                node, scale, channels=extra, dtype=self._int8_float
+            )
         return self._weights[name]
 
     def mapping(self, tensor: str) -> quantize.Affine:
         """The mapping of a tensor; what only moves numbers shares the mapping of its source."""
         source = self._twin.get(tensor, tensor)
-        return quantize.activation(self._ranges[source], unsigned=self.dialect.unsigned_activations)
+        unsigned = self.dialect.unsigned_activations
+        return quantize.activation(self._ranges[source], unsigned=unsigned, dtype=self._int8_float)
 
 
-def _same_values(slots: SlotGraph) -> dict[str, str]:
-    """For the output of each kernel that only moves numbers: the tensor they come from."""
+def _same_values(graph: ir.Graph, ranges: Mapping[str, Range]) -> dict[str, str]:
+    """For the output of each node that only moves numbers: the tensor they come from.
+
+    The farthest up that has a range: one that no int8 kernel touches was not calibrated.
+    """
     twin: dict[str, str] = {}
-    for slot in slots.slots:
-        if slot.op in kernels.MOVES and len(slot.inputs) == 1:
-            source = twin.get(slot.inputs[0], slot.inputs[0])
-            twin.update(dict.fromkeys(slot.outputs, source))
+    for node in graph:
+        moved = [str(v.name) for v in node.inputs if v is not None and kernels.is_activation(v)]
+        if node.op_type not in kernels.MOVES or len(moved) != 1:
+            continue
+        source = twin.get(moved[0], moved[0])
+        if source in ranges:
+            twin.update((str(out.name), source) for out in node.outputs if kernels.is_float(out))
     return twin
 
 
@@ -149,16 +162,16 @@ class _Writing:
             for index, value in enumerate(node.inputs):
                 if value is not None and kernels.constant(value) and kernels.is_float(value):
                     node.replace_input_with(index, self.operands.cast(value, dtype))
-        source = last.outputs[0]
-        if len(nodes) > 1 and self._absorbs(last):
-            source = anchor.outputs[0]
-        elif len(nodes) > 1:
-            anchor.outputs[0].dtype = dtype
         whole = self.dialect.quantized_outputs and not (
             anchor.op_type in self.dialect.float_outputs
             and last.outputs[0].name not in self.readers
         )
-        for out in last.outputs:
+        source = last.outputs[0]
+        if whole and len(nodes) > 1 and self._absorbs(last):
+            source = anchor.outputs[0]
+        elif len(nodes) > 1:
+            anchor.outputs[0].type = ir.TensorType(dtype)
+        for out in filter(kernels.is_float, last.outputs):
             carrier = source if out is last.outputs[0] else out
             self.forms.produced(out, dtype, quantised=whole, source=carrier)
 

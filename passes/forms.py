@@ -94,7 +94,9 @@ class Forms:
         form = derived("dq", SUFFIX[dtype]) if dtype is not ir.DataType.FLOAT else "dq"
         form = derived("pad", form) if channels else form
         scale = self._scale(name, affine, dtype)
-        return self._insert(value, form, "DequantizeLinear", [integers, scale, zero], {}, dtype)
+        read = self._insert(value, form, "DequantizeLinear", [integers, scale, zero], {}, dtype)
+        read.shape = integers.shape  # which may be padded
+        return read
 
     def _pad(self, value: ir.Value, integers: ir.Value, channels: int, zero: ir.Value) -> ir.Value:
         shape = value.shape
@@ -131,9 +133,7 @@ class Forms:
         if made is not None:
             return made
         name = derived(str(value.name), form)
-        # DequantizeLinear keeps the shape of its integers, which may be padded.
-        shape = inputs[0].shape if op == "DequantizeLinear" else value.shape
-        out = ir.Value(name=name, type=ir.TensorType(dtype), shape=shape)
+        out = ir.Value(name=name, type=ir.TensorType(dtype), shape=value.shape)
         node = ir.node(op, inputs, attributes, outputs=[out], name=name)
         before = inputs[0].producer()
         if before is not None:

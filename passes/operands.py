@@ -1,5 +1,6 @@
 """The constant operands of a kernel in the form that its precision needs."""
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -34,8 +35,12 @@ class Operands:
         if present is not None:
             return present
         tensor = kernels.constant(value)
-        array = np.asarray(None) if tensor is None else tensor.numpy()
-        return constant(self._graph, name, array.astype(dtype.numpy()))
+        if tensor is None:
+            raise ValueError(f"{value.name}: not a constant")
+        # A mask's -3.4e38 must stay finite: infinity times zero is not a number.
+        most = float(ml_dtypes.finfo(dtype.numpy()).max)  # type: ignore[no-untyped-call]  # no stubs
+        array = np.clip(tensor.numpy(), -most, most).astype(dtype.numpy())
+        return constant(self._graph, name, array)
 
     def quantise(self, node: ir.Node, weights: Weights, dtype: ir.DataType) -> None:
         """Put the quantised weight and bias of a Conv, Gemm or MatMul behind DequantizeLinear."""
@@ -67,7 +72,7 @@ class Operands:
         if tensor is None:
             raise ValueError(f"{node.name}: input {index} is not a constant")
         unsigned = self._dialect.unsigned_activations
-        integers, affine = quantize.constant(tensor.numpy(), unsigned=unsigned)
+        integers, affine = quantize.constant(tensor.numpy(), unsigned=unsigned, dtype=dtype.numpy())
         name = derived(f"{node.name}/{index}", "q8")
         return self._dequantize(node, name, integers, affine, axis=None, dtype=dtype)
 
@@ -100,7 +105,7 @@ class Operands:
         scaled = constant(self._graph, derived(name, "scale"), scales.reshape(-1))
         inputs = [node.inputs[0], weight, scaled]
         if len(node.inputs) > _BIAS and node.inputs[_BIAS] is not None:
-            inputs += [None, None, node.inputs[_BIAS]]
+            inputs += [None, None, self._row(node, steps.shape[1])]
         attributes = {
             "K": steps.shape[0],
             "N": steps.shape[1],
@@ -108,6 +113,7 @@ class Operands:
             "block_size": weight_only.BLOCK,
             "accuracy_level": 4,  # int8 activations inside the kernel: what makes it fast on a CPU
         }
+        self._graph.opset_imports.setdefault("com.microsoft", 1)
         new = ir.node(
             "MatMulNBits", inputs, attributes, domain="com.microsoft", name=node.name, num_outputs=1
         )
@@ -121,6 +127,15 @@ class Operands:
             self._graph, node, [node], [new], [old], [new.outputs[0]]
         )
         return new
+
+    def _row(self, node: ir.Node, width: int) -> ir.Value | None:
+        """The constant bias of a Gemm as the vector that MatMulNBits wants."""
+        value = node.inputs[_BIAS]
+        bias = kernels.constant(value)
+        if bias is None or tuple(bias.shape) == (width,):
+            return value
+        row = np.broadcast_to(bias.numpy().reshape(-1), (width,))
+        return constant(self._graph, derived(derived(str(node.name), "raw"), "q4"), row)
 
     def _dequantize(  # noqa: PLR0913 - the parts of one node
         self,

@@ -59,22 +59,32 @@ class Weights:
     bias_scale: Floats | None = None
 
 
-def activation(range_: Range, *, unsigned: bool) -> Affine:
-    """The mapping of an activation tensor: uint8 asymmetric, or int8 with zero point 0."""
-    scale, zero = quantization_parameters(range_, unsigned=unsigned)
-    return Affine(
-        np.asarray(scale, np.float32), np.asarray(zero, np.uint8 if unsigned else np.int8)
-    )
+def activation(range_: Range, *, unsigned: bool, dtype: npt.DTypeLike = np.float32) -> Affine:
+    """The mapping of an activation tensor: uint8 asymmetric, or int8 with zero point 0.
+
+    Args:
+        range_: What must be covered.
+        unsigned: Which of the two.
+        dtype: The narrowest float type that the graph holds the scale in.
+    """
+    exact, _ = quantization_parameters(range_, unsigned=unsigned)
+    scale = _held_in(np.asarray(exact, np.float32), dtype)
+    zero = round(-range_.low / float(scale)) if unsigned else 0
+    return Affine(scale, np.asarray(zero, np.uint8 if unsigned else np.int8))
 
 
-def constant(array: Floats, *, unsigned: bool) -> tuple[Integers, Affine]:
+def constant(
+    array: Floats, *, unsigned: bool, dtype: npt.DTypeLike = np.float32
+) -> tuple[Integers, Affine]:
     """Quantise a constant operand of an element-wise kernel, per tensor."""
     span = Range(min(0.0, float(array.min(initial=0.0))), max(0.0, float(array.max(initial=0.0))))
-    affine = activation(span, unsigned=unsigned)
+    affine = activation(span, unsigned=unsigned, dtype=dtype)
     return quantize(array, affine), affine
 
 
-def weights(node: ir.Node, input_scale: float, *, channels: int = 0) -> Weights:
+def weights(
+    node: ir.Node, input_scale: float, *, channels: int = 0, dtype: npt.DTypeLike = np.float32
+) -> Weights:
     """Quantise the weight and bias of a node.
 
     A channel whose weights are tiny beside its bias gets a larger scale, so that the bias still
@@ -84,6 +94,7 @@ def weights(node: ir.Node, input_scale: float, *, channels: int = 0) -> Weights:
         node: A Conv, ConvTranspose, Gemm or MatMul with a constant weight.
         input_scale: The scale of the activation that it reads.
         channels: Zero input channels to append to a Conv's weight.
+        dtype: The float type that the graph holds the scales in.
     """
     array, bias = _array(node, 1), _array(node, 2)
     if array is None:
@@ -93,6 +104,7 @@ def weights(node: ir.Node, input_scale: float, *, channels: int = 0) -> Weights:
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1), scale.shape).astype(np.float32)
         scale = np.maximum(scale, np.abs(bias) / np.float32(input_scale * _BIAS_HEADROOM))
+    scale = _held_in(scale, dtype)
     affine = Affine(scale, np.zeros(scale.shape, np.int8))
     if channels:
         array = np.pad(array, [(0, 0), (0, channels), *[(0, 0)] * (array.ndim - 2)])
@@ -114,6 +126,13 @@ def quantize(array: Floats, affine: Affine, axis: int | None = None) -> Integers
     steps = np.rint(array / scale) + zero.astype(np.int32)
     integers: Integers = np.clip(steps, limits.min, limits.max).astype(affine.zero_point.dtype)
     return integers
+
+
+def _held_in(scale: Floats, dtype: npt.DTypeLike) -> Floats:
+    """Scales rounded up to what a float type can hold: ranges stay covered, and none becomes 0."""
+    held = scale.astype(dtype)
+    up = np.where(held < scale, np.nextafter(held, held.dtype.type(np.inf)), held)
+    return up.astype(np.float32)
 
 
 def _array(node: ir.Node, index: int) -> Floats | None:

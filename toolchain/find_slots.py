@@ -3,14 +3,17 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import onnx_ir as ir
 
 from . import kernels
 from .dialect import Dialect, Int4Form
+from .operators import DEFAULT_DOMAINS
 from .plan import NodeChoice, Precision
 from .slots import Edge, Slot, SlotGraph, Work
 
 ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add"})
+_FLOAT_KERNELS = frozenset({Precision.FP16, Precision.BF16})
 INT4_MIN_DEPTH = 32  # one block of weights along K
 
 
@@ -117,9 +120,13 @@ def _group(node: ir.Node, dialect: Dialect) -> list[ir.Node]:
     follower = _only_reader(node)
     if follower is None:
         return [node]
-    if node.op_type in ANCHORS and follower.op_type in dialect.fused_activations:
-        return [node, follower]
-    return [node]
+    fused = node.op_type in ANCHORS and follower.op_type in dialect.fused_activations
+    return [node, follower] if fused and _fixed(follower) else [node]
+
+
+def _fixed(node: ir.Node) -> bool:
+    """Whether a node is ONNX's own and all but its first input are constants."""
+    return node.domain in DEFAULT_DOMAINS and not any(map(kernels.is_activation, node.inputs[1:]))
 
 
 def _only_reader(node: ir.Node) -> ir.Node | None:
@@ -142,7 +149,7 @@ def _slot(nodes: list[ir.Node], dialect: Dialect, precisions: Sequence[Precision
         if value is not None and kernels.is_activation(value) and value not in inside
     )
     writes = [out for out in last.outputs if kernels.is_activation(out) and out.name]
-    choices, kept = _choices(anchor, dialect, precisions)
+    choices, kept = _choices(nodes, dialect, precisions)
     return Slot(
         name=str(anchor.name),
         op=anchor.op_type,
@@ -159,13 +166,14 @@ def _slot(nodes: list[ir.Node], dialect: Dialect, precisions: Sequence[Precision
 
 
 def _choices(
-    node: ir.Node, dialect: Dialect, precisions: Sequence[Precision]
+    nodes: Sequence[ir.Node], dialect: Dialect, precisions: Sequence[Precision]
 ) -> tuple[tuple[NodeChoice, ...], str]:
     """What a slot may run in, fp32 first, and why nothing else is offered (or an empty text)."""
+    node = nodes[0]
     kept = _kept(node)
     if kept:
         return (NodeChoice(),), kept
-    legal = [p for p in precisions if p is not Precision.FP32 and _legal(node, p, dialect)]
+    legal = [p for p in precisions if p is not Precision.FP32 and _legal(nodes, p, dialect)]
     reason = "" if legal else f"{dialect.name} has no lower precision for {node.op_type}"
     return (NodeChoice(), *(NodeChoice(p) for p in legal)), reason
 
@@ -176,7 +184,7 @@ def _kept(node: ir.Node) -> str:
         return "recurrent layer: no safe low precision"
     if node.op_type in kernels.CONTROL_FLOW:
         return "control flow: its body stays as it is"
-    if node.domain not in {"", "ai.onnx"}:
+    if node.domain not in DEFAULT_DOMAINS:
         return f"custom operator of {node.domain}"
     if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
         return "quantised already"
@@ -186,24 +194,35 @@ def _kept(node: ir.Node) -> str:
     return ""
 
 
-def _legal(node: ir.Node, precision: Precision, dialect: Dialect) -> bool:
-    """Whether the backend has a kernel for the node in a precision."""
-    if node.op_type not in dialect.ops.get(precision, frozenset()):
+def _legal(nodes: Sequence[ir.Node], precision: Precision, dialect: Dialect) -> bool:
+    """Whether the backend has a kernel for an anchor and its activation in a precision."""
+    node, ops = nodes[0], dialect.ops.get(precision, frozenset())
+    if node.op_type not in ops:
+        return False
+    if precision in _FLOAT_KERNELS and any(other.op_type not in ops for other in nodes[1:]):
         return False
     weight = kernels.constant(node.inputs[1]) if len(node.inputs) > 1 else None
     if precision is Precision.INT4:
         return dialect.int4 is not Int4Form.NONE and _fits_int4(node, weight)
     if precision is Precision.INT8 and node.op_type in {"Conv", "ConvTranspose", "Gemm"}:
-        return weight is not None and _constant_bias(node)
-    return True
+        return weight is not None and kernels.is_activation(node.inputs[0]) and _constant_bias(node)
+    return precision is not Precision.INT8 or _finite_constants(node)
 
 
 def _constant_bias(node: ir.Node) -> bool:
-    """Whether a Conv or Gemm has no bias or a constant one, and a Gemm no scaling."""
-    bias = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 - ONNX: X, W, B
+    """Whether a Conv or Gemm has no bias or a constant row of them, and a Gemm no scaling."""
+    value = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 - ONNX: X, W, B
+    bias = kernels.constant(value)
+    fits = value is None or (bias is not None and bias.size in {1, *bias.shape[-1:]})
     scaled = any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta"))
     flipped = bool(node.attributes.get_int("transA", 0)) if node.op_type == "Gemm" else False
-    return (bias is None or kernels.constant(bias) is not None) and not (scaled or flipped)
+    return fits and not (scaled or flipped)
+
+
+def _finite_constants(node: ir.Node) -> bool:
+    """Whether no constant operand is infinite, as masks are: 8 bits hold no infinity."""
+    tensors = (kernels.constant(value) for value in node.inputs if kernels.is_float(value))
+    return all(np.isfinite(tensor.numpy()).all() for tensor in tensors if tensor is not None)
 
 
 def _fits_int4(node: ir.Node, weight: ir.TensorProtocol | None) -> bool:

@@ -7,7 +7,7 @@ from ..toolchain.errors import BackendError
 
 BACKENDS = {
     "ort": "..backends.ort:Ort",
-    "trt": "..backends.trt:TensorRt",
+    "trt": "..backends.trt:TensorRT",
     "ascend": "..backends.ascend:Ascend",
     "dcu": "..backends.dcu:Dcu",
 }
