@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
@@ -15,7 +15,7 @@ from .engine import Feeds, Runner
 _RESAMPLES = 500
 _NO_TIME = 1e-3  # microseconds, what a clock that did not move is taken for
 _Durations = npt.NDArray[np.float64]  # microseconds, shape (runs,)
-_Samples = npt.NDArray[np.float64]  # microseconds of one runner: (runs, 2), a column a clock
+_Samples = npt.NDArray[np.float64]  # microseconds; the last axis is the clock
 
 
 class Clock(StrEnum):
@@ -102,8 +102,18 @@ class Paired:
     runs: int
     settled: bool
 
+    @classmethod
+    def with_itself(cls, times: Times) -> Self:
+        """One engine on both sides: exactly as fast."""
+        one = Interval(1.0, 1.0, 1.0)
+        return cls(times.spread, times.spread, dict.fromkeys(Clock, one), times.runs, settled=True)
+
 
 DEFAULT = Timing()
+OPENINGS = 4
+_T_975 = 3.182  # 97.5th percentile of Student's t with OPENINGS - 1 degrees of freedom
+
+Open = Callable[[], Runner]
 
 
 def paired_latency(a: Runner, b: Runner, feeds: Feeds, timing: Timing = DEFAULT) -> Paired:
@@ -112,6 +122,44 @@ def paired_latency(a: Runner, b: Runner, feeds: Feeds, timing: Timing = DEFAULT)
     What disturbs the machine for longer than a pair takes falls on both alike, so the ratio of a
     pair is steadier than either time. Runs until the interval of the ratio is narrow.
     """
+    return _summary(*_runs(a, b, feeds, timing))
+
+
+def paired_openings(open_a: Open, open_b: Open, feeds: Feeds, timing: Timing = DEFAULT) -> Paired:
+    """Measure two engines as `paired_latency` does, each opened anew several times.
+
+    Two sessions of one and the same model differ by up to 3 % for as long as they live (where
+    their memory came to lie), and the later one is not seldom the faster. So each is opened
+    `OPENINGS` times, first one ahead and then the other, and the interval of the ratio is at least
+    that of the openings' medians (Student's t).
+    """
+    share = replace(timing, seconds=timing.seconds / OPENINGS)
+    parts, settled = [], True
+    for opening in range(OPENINGS):
+        if opening % 2:
+            b, a = open_b(), open_a()
+        else:
+            a, b = open_a(), open_b()
+        times, done = _runs(a, b, feeds, share)
+        parts.append(times)
+        settled = settled and done
+    pooled = _summary(np.concatenate(parts), settled)
+    ratio = {clock: _over_openings(parts, clock, pooled.ratio[clock]) for clock in Clock}
+    return replace(pooled, ratio=ratio)
+
+
+def _over_openings(parts: Sequence[_Samples], clock: Clock, pooled: Interval) -> Interval:
+    """The pooled interval, widened to that of the medians of the openings."""
+    column = _COLUMN[clock]
+    ratios = (part[:, 0, column] / np.maximum(part[:, 1, column], _NO_TIME) for part in parts)
+    medians = [float(np.log(np.median(ratio))) for ratio in ratios]
+    centre, error = np.mean(medians), np.std(medians, ddof=1) / math.sqrt(len(medians))
+    low, high = (float(np.exp(centre + sign * _T_975 * error)) for sign in (-1, 1))
+    return Interval(pooled.value, min(low, pooled.low), max(high, pooled.high))
+
+
+def _runs(a: Runner, b: Runner, feeds: Feeds, timing: Timing) -> tuple[_Samples, bool]:
+    """Times of pairs, shape (runs, engines, clocks), and whether their ratio settled."""
     started = time.perf_counter()
     repeat = max(_repeats(runner, feeds, timing) for runner in (a, b))
     times = np.empty((timing.max_runs, 2, 2))  # run, engine, clock
@@ -127,7 +175,7 @@ def paired_latency(a: Runner, b: Runner, feeds: Feeds, timing: Timing = DEFAULT)
             look_at = math.ceil(look_at * 1.5)
         if done or late:
             break
-    return _summary(times[: run + 1], settled=done)
+    return times[: run + 1], done
 
 
 def latency(runner: Runner, feeds: Feeds, timing: Timing = DEFAULT) -> Times:
@@ -165,7 +213,7 @@ def _bootstrap(ratios: _Durations, block: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _summary(times: npt.NDArray[np.float64], *, settled: bool) -> Paired:
+def _summary(times: _Samples, settled: bool) -> Paired:  # noqa: FBT001 - what `_runs` returns
     ratio = {clock: ratio_interval(*times[:, :, column].T) for clock, column in _COLUMN.items()}
     return Paired(_spreads(times[:, 0]), _spreads(times[:, 1]), ratio, len(times), settled)
 

@@ -92,7 +92,11 @@ class _Owners:
         return next((slot for slot in slots if slot is not None), None), edge
 
     def _by_name(self, name: str) -> int | None:
-        return self._node.get(name.partition("_token_")[0])
+        """The slot of the node that a kernel is named after: `Mul_43/QuickGeluFusion/`."""
+        stem = name.partition("_token_")[0]
+        while stem and stem not in self._node:
+            stem = stem.rpartition("/")[0]
+        return self._node.get(stem)
 
     def _edge_of(self, kernel: KernelTime) -> int | None:
         """The tensor that a conversion reads, in whatever form: follow its first input up."""

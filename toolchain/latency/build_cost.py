@@ -9,7 +9,7 @@ from ..device import DeviceProfile
 from ..plan import NodeChoice, Precision
 from ..slots import SlotGraph
 from .cost import CostModel
-from .estimate import boundary_us, estimate_us
+from .estimate import boundary_us, estimate_us, executed
 from .measure import Measurement
 from .table import BoundaryRow, KernelRow, LatencyTable
 from .timing import Setting, Source, Timing
@@ -67,18 +67,44 @@ def from_table(
 
     convert = _fitted(list(table.boundaries()))
     model = _model(graph, kernel, convert, Source.MEASURED)
-    int8 = FORMATS.index(Precision.INT8)
+    int8, fp32 = FORMATS.index(Precision.INT8), FORMATS.index(Precision.FP32)
     for index, edge in enumerate(graph.edges):
         if edge.producer >= 0 and graph.slots[edge.producer].op in free:
             model.boundary_us[index, int8, :] = 0.0
-        carrier = graph.slots[edge.producer].name if edge.producer >= 0 else None
-        for reader in (graph.slots[i] for i in edge.consumers):
-            if reader.rides and reader.rides == carrier:
-                model.boundary_us[index, int8] += times.get((reader.key, _ALONE), 0.0)
-                model.boundary_us[index, int8, int8] = 0.0
+    for s, slot in enumerate(graph.slots):
+        for index in _ride_edges(graph, s):
+            model.boundary_us[index, int8, fp32] += times.get((slot.key, _ALONE), 0.0)
     fixed = times[fixed_key(graph), _FIXED]
     return CostModel(
         graph, model.node_us, model.boundary_us, model.node_source, model.boundary_source, fixed
+    )
+
+
+def refined(cost: CostModel, measured: Measurement) -> CostModel:
+    """The cost model with what one more build showed, in the places where that plan was.
+
+    A kernel's time depends on its neighbours (a pooling kernel takes 30 times as long where the
+    runtime keeps another layout around it), so the plan that a search likes best is measured, and
+    the search asked again.
+    """
+    node_us, boundary_us = cost.node_us.copy(), cost.boundary_us.copy()
+    int8, fp32 = FORMATS.index(Precision.INT8), FORMATS.index(Precision.FP32)
+    for time in measured.slots:
+        choices = cost.graph.slots[time.slot].choices
+        node_us[time.slot, choices.index(time.choice)] = float(np.median(time.us))
+    for edge in measured.edges:
+        before, after = FORMATS.index(edge.source), FORMATS.index(edge.target)
+        boundary_us[edge.edge, before, after] = edge.us
+    for time in measured.alone:
+        for index in _ride_edges(cost.graph, time.slot):
+            boundary_us[index, int8, fp32] += float(np.median(time.us))
+    return CostModel(
+        cost.graph,
+        node_us,
+        boundary_us,
+        cost.node_source,
+        cost.boundary_source,
+        float(np.median(measured.fixed_us)),
     )
 
 
@@ -87,12 +113,28 @@ def from_profile(graph: SlotGraph, profile: DeviceProfile) -> CostModel:
 
     def kernel(slot: int, choice: NodeChoice) -> float:
         it = graph.slots[slot]
-        return estimate_us(it.work, it.kind, choice, profile).us
+        us = estimate_us(it.work, it.kind, choice, profile).us
+        runs_in = executed(choice.precision, profile)
+        if runs_in is choice.precision:
+            return us
+        # No such kernel there: the builder converts what it reads and what it writes.
+        before = boundary_us(it.work.reads, choice.precision, runs_in, profile).us
+        return us + before + boundary_us(it.work.writes, runs_in, choice.precision, profile).us
 
     def convert(elements: int, before: Precision, after: Precision) -> float:
         return boundary_us(elements, before, after, profile).us
 
     return _model(graph, kernel, convert, Source.ESTIMATED)
+
+
+def _ride_edges(graph: SlotGraph, slot: int) -> list[int]:
+    """The edges from the slot that another rides on to that other; none where it rides on none."""
+    carrier = graph.slots[slot].rides
+    return [
+        index
+        for index, edge in enumerate(graph.edges)
+        if carrier and slot in edge.consumers and graph.slots[edge.producer].name == carrier
+    ]
 
 
 def _model(

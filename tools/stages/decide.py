@@ -1,6 +1,6 @@
 """Stage 2: the decisions to be made, what they cost in time, and how to write them down."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -14,7 +14,7 @@ from ...toolchain.find_slots import find_slots, merge_slots
 from ...toolchain.latency import build_cost
 from ...toolchain.latency.attribute import own_kernels
 from ...toolchain.latency.cost import CostModel
-from ...toolchain.latency.measure import measure, probe_plans
+from ...toolchain.latency.measure import Measurement, measure, probe_plans
 from ...toolchain.latency.table import LatencyTable, Mode, default_path
 from ...toolchain.latency.timing import Setting
 from ...toolchain.observe import annotate, observer
@@ -39,6 +39,7 @@ class Decisions:
         cost: What plans take, and where that is known from.
         writer: Writes a plan for the device.
         simulator: Writes a plan so that this machine's CPU computes what the device would.
+        time: Builds a plan and times its kernels in place; None where the device is not here.
         notes: What the user should know.
     """
 
@@ -46,7 +47,13 @@ class Decisions:
     cost: CostModel
     writer: PlanWriter
     simulator: PlanWriter
+    time: Callable[[Plan], Measurement] | None
     notes: tuple[str, ...]
+
+    def simulate(self, plan: Plan, threads: int) -> ort.Session:
+        """A runner that computes what the device would under a plan, on this machine's CPU."""
+        own = self.simulator.dialect.name == ort.Ort.name
+        return ort.Session(self.simulator.write(plan), ort.Options(threads, integers=own))
 
 
 def reference(model: ir.Model) -> ort.Session:
@@ -69,7 +76,8 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
     simulated = replace(target.dialect, qdq=True, casts=True)
     simulator = PlanWriter(prepared.model, slots, dialect=simulated, ranges=limits)
     cost = _price(request, target, prepared, writer, progress)
-    return Decisions(slots, cost, writer, simulator, notes)
+    time = _timer(prepared, writer) if _is_ort(target) else None
+    return Decisions(slots, cost, writer, simulator, time, notes)
 
 
 def _precisions(
@@ -143,6 +151,16 @@ def _measure(
 
         measured = measure(writer.slots, plans=plans, write=writer.write, time_builds=time_builds)
         build_cost.store(table, writer.slots, measured, setting)
+
+
+def _timer(prepared: Prepared, writer: PlanWriter) -> Callable[[Plan], Measurement]:
+    def time_builds(models: Sequence[ir.Model]) -> list[TimedBuild]:
+        return ort.time_builds(models, prepared.feeds, runs=RUNS, threads=THREADS)
+
+    def time(plan: Plan) -> Measurement:
+        return measure(writer.slots, plans=[plan], write=writer.write, time_builds=time_builds)
+
+    return time
 
 
 def _is_ort(target: Target) -> bool:

@@ -16,7 +16,7 @@ from ...toolchain.latency.cost import Breakdown
 from ...toolchain.plan import Plan, Precision
 from ...toolchain.report import Latency, Measured, Origin, Report, SlotRow
 from ...toolchain.search.problem import Problem
-from ...toolchain.slots import Slot
+from ...toolchain.slots import Slot, SlotGraph
 from ...toolchain.timing import Clock
 from ..request import Request
 from .decide import plan_fp32
@@ -83,13 +83,13 @@ def make_report(
             sum(source.size for source in made_from),
             before,
             delivery.quality.original,
-            plan_fp32(slots).counts(),
+            node_counts(slots, plan_fp32(slots)),
         ),
         compiled=Measured(
             folder_size + (data.stat().st_size if data.exists() else 0),
             after,
             delivery.quality.compiled,
-            plan.counts(),
+            node_counts(slots, plan),
         ),
         predicted=_predicted(target, breakdown, after) if target.here else None,
         speedup=delivery.cpu.ratio[Clock.CPU] if delivery.cpu else None,
@@ -168,6 +168,16 @@ def _rows(problem: Problem, plan: Plan) -> tuple[SlotRow, ...]:
         why = _why(choice, times, losses)
         rows.append(SlotRow(slot.name, slot.op, choice, why, times, losses, kept=slot.kept))
     return tuple(rows)
+
+
+def node_counts(slots: SlotGraph, plan: Plan) -> dict[str, int]:
+    """How many nodes run in each precision."""
+    chosen = plan.as_dict()
+    counts: dict[str, int] = {}
+    for slot in slots.slots:
+        name = chosen[slot.name].precision.value
+        counts[name] = counts.get(name, 0) + len(slot.nodes)
+    return counts
 
 
 def _figures(slot: Slot, figures: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -17,7 +17,14 @@ from ...toolchain.errors import BackendError
 from ...toolchain.plan import Plan
 from ...toolchain.progress import Progress
 from ...toolchain.report import Attempt
-from ...toolchain.timing import Clock, Paired, Timing, paired_latency
+from ...toolchain.timing import (
+    Clock,
+    Paired,
+    Timing,
+    latency,
+    paired_latency,
+    paired_openings,
+)
 from ...toolchain.verify import GateDecision, Numbers, Tolerance, compare_outputs, gate, owed
 from .decide import Decisions
 from .prepare import Prepared
@@ -27,7 +34,7 @@ STAGED = 32  # calibration samples for a builder that calibrates by itself
 GOLDEN = 4  # samples kept in the bundle with the original's outputs
 _CPU = Timing(clock=Clock.CPU, seconds=6.0)
 _WALL = Timing(clock=Clock.WALL, seconds=3.0)
-_BIG = 1 << 30  # bytes of inline weights beyond which a file of external data is written
+_BIG = 1 << 30  # bytes of weights beyond which they are written to a file of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +89,39 @@ class Gate:
     def first_to_pass(self, plans: Sequence[tuple[str, Plan]], progress: Progress) -> Delivery:
         """Try plans in order; what passes is left in the folder.
 
-        The last resort is the original graph: neither slower nor wrong, and the report says so.
+        A plan that is right but not faster ends the search for a faster one: those after it are
+        predicted to be slower, and only the last, which changes no precision, is tried. The last
+        resort is the original graph: neither slower nor wrong, and the report says so.
         """
         attempts: list[Attempt] = []
-        with progress.stage("verify", len(plans)) as step:
-            for name, plan in plans:
+        left = list(plans)
+        with progress.stage("verify") as step:
+            while left:
+                name, plan = left.pop(0)
                 delivery, attempt = self._try(name, plan)
                 attempts.append(attempt)
                 progress.note(f"gate: {name}: {'; '.join(attempt.decision.reasons)}")
                 step()
-                if attempt.decision.accepted and delivery is not None:
+                if delivery is not None and attempt.decision.accepted:
                     return replace(delivery, attempts=tuple(attempts))
-        delivery = self._original()
+                if delivery is not None and delivery.cpu is not None:
+                    left = left[-1:]
+            delivery = self._original()
         attempts.append(Attempt("the original", GateDecision.identity()))
         return replace(delivery, attempts=tuple(attempts))
 
     def _try(self, name: str, plan: Plan) -> tuple[Delivery | None, Attempt]:
+        """Build and measure one plan; its speed only where its numbers are right."""
         model = self.decisions.writer.write(plan)
         path = self._save(model)
         try:
-            delivery = self._measure(path, model, plan)
+            delivery = self._check(path, model, plan)
+            decision = self._judge(delivery)
+            if decision.accepted and self._timed(delivery):
+                delivery = self._time(delivery)
+                decision = self._judge(delivery)
         except BackendError as refused:
             return None, Attempt(name, GateDecision(accepted=False, reasons=(str(refused),)))
-        decision = self._judge(delivery)
         speedup = delivery.cpu.ratio[Clock.CPU] if delivery.cpu else None
         return delivery, Attempt(name, decision, speedup, delivery.quality.drop.interval)
 
@@ -125,8 +142,8 @@ class Gate:
         reasons = against if decision.accepted else [*against, *decision.reasons]
         return GateDecision(accepted=False, reasons=tuple(reasons))
 
-    def _measure(self, path: Path, model: ir.Model, plan: Plan | None) -> Delivery:
-        """Build, run and time what lies at `path`, as far as this machine can."""
+    def _check(self, path: Path, model: ir.Model, plan: Plan | None) -> Delivery:
+        """Build what lies at `path` and judge its numbers, as far as this machine can."""
         target = self.target
         checks = target.backend.check(path, target.profile)
         if not target.here:
@@ -134,7 +151,7 @@ class Gate:
         self._stage(path)
         engine = self._build(path)
         if target.here and engine is not None:
-            runner: Runner = target.backend.load(self.folder, engine, 1)
+            runner: Runner = target.backend.load(self.folder, engine, self.threads)
         else:
             simulated = self.decisions.simulator.write(plan) if plan else model
             runner = ort.Session(simulated, ort.Options(threads=self.threads))
@@ -142,13 +159,40 @@ class Gate:
         numbers = Numbers.worst_of(
             compare_outputs(outputs, runner(feeds)) for feeds, outputs in self.golden()
         )
-        cpu = wall = None
-        if target.here and engine is not None:
-            cpu = paired_latency(self._baseline(1), runner, self.prepared.feeds, _CPU)
-            parallel = target.backend.load(self.folder, engine, self.threads)
-            baseline = self._baseline(self.threads)
-            wall = paired_latency(baseline, parallel, self.prepared.feeds, _WALL)
-        return Delivery(plan, engine, quality, numbers, cpu, wall, checks)
+        return Delivery(plan, engine, quality, numbers, None, None, checks)
+
+    def _timed(self, delivery: Delivery) -> bool:
+        return self.target.here and delivery.engine is not None
+
+    def _time(self, delivery: Delivery) -> Delivery:
+        """Time the engine beside the original: on one thread, and on the threads asked for."""
+        cpu = self._paired(delivery, 1, _CPU)
+        return replace(delivery, cpu=cpu, wall=self._paired(delivery, self.threads, _WALL))
+
+    def _paired(self, delivery: Delivery, threads: int, timing: Timing) -> Paired:
+        load, engine = self.target.backend.load, delivery.engine
+        if engine is None:
+            raise ValueError("there is no engine to time")
+
+        def original() -> Runner:
+            return ort.Session(self.prepared.original, ort.Options(threads=threads))
+
+        def compiled() -> Runner:
+            return load(self.folder, engine, threads)
+
+        if self._size() > _BIG:  # opening takes long, and two at once much memory
+            return paired_latency(original(), compiled(), self.prepared.feeds, timing)
+        return paired_openings(original, compiled, self.prepared.feeds, timing)
+
+    def _original(self) -> Delivery:
+        """The original graph as the deliverable; its time is its own."""
+        path = self._save(self.prepared.original)
+        delivery = self._check(path, self.prepared.original, None)
+        if not self._timed(delivery) or delivery.engine is None:
+            return delivery
+        alone = self.target.backend.load(self.folder, delivery.engine, 1)
+        once = Paired.with_itself(latency(alone, self.prepared.feeds, _CPU))
+        return replace(delivery, cpu=once, wall=once)
 
     def _stage(self, path: Path) -> None:
         some = islice(each(self.prepared.splits.calibrate), STAGED)
@@ -164,25 +208,25 @@ class Gate:
                 raise
             return None
 
-    def _baseline(self, threads: int) -> Runner:
-        """The original in the same runtime, at the runtime's defaults."""
-        return ort.Session(self.prepared.original, ort.Options(threads=threads))
-
-    def _original(self) -> Delivery:
-        path = self._save(self.prepared.original)
-        return self._measure(path, self.prepared.original, None)
-
     def golden(self) -> tuple[tuple[Feeds, Feeds], ...]:
         """A few inputs with the original's outputs."""
         count = min(GOLDEN, len(self.report))
         return tuple((self.report.samples[i].feeds, self.report.outputs[i]) for i in range(count))
+
+    def _size(self) -> int:
+        """Bytes of the original's weights."""
+        return _weight_bytes(self.prepared.original)
 
     def _save(self, model: ir.Model) -> Path:
         path = self.folder / MODEL
         data = path.with_name(f"{MODEL}.data")
         for old in (path, data):
             old.unlink(missing_ok=True)
-        weights = (value.const_value for value in model.graph.initializers.values())
-        big = sum(tensor.nbytes for tensor in weights if tensor is not None) > _BIG
+        big = _weight_bytes(model) > _BIG
         ir.save(model, path, external_data=data.name if big else None)
         return path
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    weights = (value.const_value for value in model.graph.initializers.values())
+    return sum(tensor.nbytes for tensor in weights if tensor is not None)

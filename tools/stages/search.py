@@ -1,7 +1,7 @@
 """Stage 3: which plans to build, best first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from ...backends import ort
 from ...toolchain.accuracy.evaluator import Evaluator, Reference
 from ...toolchain.accuracy.metric import Metric
 from ...toolchain.accuracy.sensitivity import sensitivity
+from ...toolchain.latency.build_cost import refined
 from ...toolchain.plan import Plan
 from ...toolchain.progress import Progress
 from ...toolchain.search.choose import Choice, choose
@@ -21,6 +22,8 @@ from ...toolchain.slots import SlotGraph
 from ..request import Request
 from .decide import Decisions
 
+ROUNDS = 4  # of measuring what was chosen and choosing again
+SETTLED = 0.03  # a price that near the measurement is believed
 STRATEGIES: dict[str, type[Strategy]] = {"exact": Exact, "greedy": Greedy, "uniform": Uniform}
 
 
@@ -29,8 +32,9 @@ class Searched:
     """What the search found.
 
     Attributes:
-        problem: With the sensitivities, where they had to be measured.
-        candidates: Plans for the gate, best first, with the name that the report gives them.
+        problem: With the times as they were last corrected, and the sensitivities where they had
+            to be measured.
+        candidates: Plans for the gate, best first.
         evaluations: How many plans were truly run on the search split.
     """
 
@@ -40,16 +44,12 @@ class Searched:
 
     @property
     def plans(self) -> Sequence[tuple[str, Plan]]:
-        """What the gate tries."""
+        """What the gate tries, with the name that the report gives it."""
         return [(_title(proposal), plan) for proposal, plan in self.candidates]
 
 
 def search(
-    request: Request,
-    decisions: Decisions,
-    part: Reference,
-    metric: Metric,
-    progress: Progress,
+    request: Request, decisions: Decisions, part: Reference, metric: Metric, progress: Progress
 ) -> Searched:
     """Find the fastest plan that keeps within the drop on the search split.
 
@@ -63,36 +63,56 @@ def search(
     def realise(plan: Plan) -> ort.Session:
         return ort.Session(decisions.simulator.write(plan), ort.Options(threads=request.threads))
 
-    evaluator = Evaluator(realise, part, metric)
-    problem = Problem(
-        decisions.cost,
-        weight_bytes(decisions.slots),
-        limits=Limits(
-            latency_us=(request.max_latency_ms or np.inf) * 1e3,
-            size=request.max_size or np.inf,
-        ),
+    limits = Limits(
+        latency_us=(request.max_latency_ms or np.inf) * 1e3, size=request.max_size or np.inf
     )
-    choice = _choose(request, problem, evaluator, progress)
-    first = problem.plan(choice.candidates[0].proposal)
-    if evaluator.evaluations and len(first.counts()) == 1 and len(choice.candidates) == 1:
+    problem = Problem(decisions.cost, weight_bytes(decisions.slots), limits=limits)
+    evaluator = Evaluator(realise, part, metric)
+    run = _Search(request, decisions, evaluator, progress)
+    problem, choice = run.settle(problem)
+    if _only_fp32(choice) and evaluator.evaluations:
         wanted = worth_measuring(problem, request.strategy)
         table = sensitivity(evaluator, decisions.slots, wanted=wanted, progress=progress)
-        problem = Problem(decisions.cost, problem.sizes, table, problem.limits)
-        choice = _choose(request, problem, evaluator, progress)
+        problem, choice = run.settle(replace(problem, sensitivity=table))
     candidates = tuple((c.proposal, problem.plan(c.proposal)) for c in choice.candidates)
     return Searched(problem, candidates, evaluator.evaluations)
 
 
-def _choose(request: Request, problem: Problem, evaluator: Evaluator, progress: Progress) -> Choice:
-    strategy = STRATEGIES[request.strategy]()
-    with progress.stage("search") as step:
+@dataclass(frozen=True, slots=True)
+class _Search:
+    request: Request
+    decisions: Decisions
+    evaluator: Evaluator
+    progress: Progress
 
-        def score(plan: Plan) -> float:
-            drop = evaluator.score(plan).value
-            step()
-            return drop
+    def settle(self, problem: Problem) -> tuple[Problem, Choice]:
+        """Choose, measure what was chosen, and choose again while its price is wrong."""
+        choice = self._choose(problem)
+        time = self.decisions.time
+        for _ in range(ROUNDS if time else 0):
+            best = choice.candidates[0].proposal
+            with self.progress.stage("measure the choice"):
+                measured = time(problem.plan(best)) if time else None
+            if measured is None:
+                break
+            residual = best.predicted_us / measured.totals[0] - 1
+            self.progress.note(f"predicted {best.predicted_us:.0f} µs, {residual:+.1%} off")
+            problem = replace(problem, cost=refined(problem.cost, measured))
+            if abs(residual) <= SETTLED:
+                break
+            choice = self._choose(problem)
+        return problem, choice
 
-        return choose(problem, strategy, score=score, max_drop=request.max_drop)
+    def _choose(self, problem: Problem) -> Choice:
+        strategy = STRATEGIES[self.request.strategy]()
+        with self.progress.stage("search") as step:
+
+            def score(plan: Plan) -> float:
+                drop = self.evaluator.score(plan).value
+                step()
+                return drop
+
+            return choose(problem, strategy, score=score, max_drop=self.request.max_drop)
 
 
 def worth_measuring(problem: Problem, strategy: str) -> npt.NDArray[np.bool_]:
@@ -101,10 +121,10 @@ def worth_measuring(problem: Problem, strategy: str) -> npt.NDArray[np.bool_]:
     Returns:
         Shape (slots, most choices).
     """
-    faster = problem.cost.node_us < problem.cost.node_us[:, :1]
+    wanted = problem.cost.node_us < problem.cost.node_us[:, :1]
     for proposal in STRATEGIES[strategy]().propose(problem):
-        faster[np.arange(len(faster)), list(proposal.indices)] = True
-    return faster
+        wanted[np.arange(len(wanted)), list(proposal.indices)] = True
+    return wanted
 
 
 def weight_bytes(slots: SlotGraph) -> npt.NDArray[np.int64]:
@@ -115,6 +135,10 @@ def weight_bytes(slots: SlotGraph) -> npt.NDArray[np.int64]:
         for column, choice in enumerate(slot.choices):
             table[row, column] = slot.work.weights * choice.precision.weight_bits // 8
     return table
+
+
+def _only_fp32(choice: Choice) -> bool:
+    return not any(choice.candidates[0].proposal.indices)
 
 
 def _title(proposal: Proposal) -> str:
