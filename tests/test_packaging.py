@@ -24,14 +24,18 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 FOLDERS = ("backends", "device_profiles", "passes", "toolchain", "tools")
 HEAVY = {"click", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "scipy", "torch", "yaml"}
-NOT_PINNED = {"tensorrt", "cuda-python"}  # the user's install: make does not need them
+NOT_PINNED = {"tensorrt"}  # the user's install: make does not need it
 
 
 def product_files() -> set[str]:
     """Every file that belongs into the wheel, from the root."""
-    found = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file())
-    inside = {path.relative_to(ROOT).as_posix() for path in found if path.suffix != ".pyc"}
-    return {"__init__.py", "py.typed"} | inside
+    return {"__init__.py", "py.typed"}.union(*map(files, FOLDERS))
+
+
+def files(folder: str) -> set[str]:
+    """Every file in a folder, from the root, but for compiled ones."""
+    found = (path for path in (ROOT / folder).rglob("*") if path.is_file())
+    return {path.relative_to(ROOT).as_posix() for path in found if path.suffix != ".pyc"}
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:
@@ -98,7 +102,7 @@ def test_the_sdist_can_be_tested(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"LICENSE", "CHANGELOG.md", "Makefile", "constraints.txt", "pyproject.toml"} <= names
-    assert "tests/test_packaging.py" in names
+    assert files("tests") <= names
     assert not any(name.endswith(".pyc") for name in names)
 
 
