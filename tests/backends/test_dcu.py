@@ -95,7 +95,7 @@ def test_what_migraphx_documents_as_missing_fails_and_is_named(
 
 def test_the_command_is_exact() -> None:
     """Without --fp16, which would lower what the plan keeps in fp32."""
-    assert Dcu().build_commands("some/folder/m.onnx", PROFILE) == (COMMAND,)
+    assert Dcu().build_commands(Path("some/folder/m.onnx"), PROFILE) == (COMMAND,)
 
 
 def tool(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
