@@ -116,7 +116,7 @@ def random_feeds(proto: onnx.ModelProto, seed: int) -> dict[str, Array]:
 
 
 def min_max(model: ir.Model, samples: tuple[Feeds, ...]) -> Mapping[str, Range]:
-    """The range of every float tensor over the samples."""
+    """The range of every float tensor over the samples; of none that holds an infinity."""
     written = [out for node in model.graph for out in node.outputs if kernels.is_float(out)]
     tensors = [str(value.name) for value in (*model.graph.inputs, *written) if value.name]
     run = observer(model, tensors, open_reference)
@@ -126,7 +126,8 @@ def min_max(model: ir.Model, samples: tuple[Feeds, ...]) -> Mapping[str, Range]:
         for name in tensors:
             low[name] = min(low[name], float(outputs[name].min(initial=0)))
             high[name] = max(high[name], float(outputs[name].max(initial=0)))
-    return {name: Range(low[name], high[name]) for name in tensors}
+    finite = [name for name in tensors if np.isfinite([low[name], high[name]]).all()]
+    return {name: Range(low[name], high[name]) for name in finite}
 
 
 def on_workbench(

@@ -237,9 +237,9 @@ def _key(nodes: list[ir.Node]) -> str:
     """Canonical text of a kernel: equal work on this device, equal text."""
     anchor = nodes[0]
     attributes = ",".join(
-        f"{name}={attr.value}"
+        f"{name}={_attribute(attr)}"
         for name, attr in sorted(anchor.attributes.items())
-        if attr.type not in {ir.AttributeType.GRAPH, ir.AttributeType.TENSOR}
+        if attr.type is not ir.AttributeType.TENSOR
     )
     shapes = ",".join(
         ("w" if kernels.constant(v) is not None else "") + "x".join(map(str, kernels.dims(v)))
@@ -248,6 +248,13 @@ def _key(nodes: list[ir.Node]) -> str:
     )
     fused = "+".join(node.op_type for node in nodes)
     return f"{fused}|{attributes}|{shapes}"
+
+
+def _attribute(attribute: ir.Attr) -> str:
+    """The value of an attribute; of a branch or a loop, the kernels in it."""
+    if attribute.type is not ir.AttributeType.GRAPH:
+        return str(attribute.value)
+    return f"({';'.join(_key([node]) for node in attribute.as_graph())})"
 
 
 def _edges(graph: ir.Graph, slots: Sequence[Slot]) -> Iterator[Edge]:

@@ -33,8 +33,8 @@ _KINDS = {
 
 
 def is_float(value: ir.Value | None) -> bool:
-    """Whether a value is a floating-point tensor."""
-    return value is not None and value.dtype in FLOATS
+    """Whether a value is a floating-point tensor (not a sequence of them)."""
+    return value is not None and isinstance(value.type, ir.TensorType) and value.dtype in FLOATS
 
 
 def is_activation(value: ir.Value | None) -> bool:
