@@ -101,6 +101,7 @@ def _merged(slots: Sequence[Slot]) -> Slot:
         ),
         choices=legal,
         kept=next((slot.kept for slot in slots if slot.kept), ""),
+        hidden=tuple(tensor for slot in slots for tensor in slot.hidden),
     )
 
 
@@ -162,6 +163,7 @@ def _slot(nodes: list[ir.Node], dialect: Dialect, precisions: Sequence[Precision
         work=kernels.work(nodes, list(read), writes),
         choices=choices,
         kept=kept,
+        hidden=tuple(str(out.name) for node in nodes[:-1] for out in node.outputs),
     )
 
 

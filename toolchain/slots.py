@@ -43,6 +43,8 @@ class Slot:
         work: What it has to do.
         choices: What may be chosen; the first is always fp32.
         kept: Why it must stay in fp32; empty where there is a choice.
+        hidden: Tensors between an anchor and its activation: no kernel writes them by themselves,
+            but a runtime may name one after them.
         rides: Name of the slot whose fp32 kernel the runtime fuses it into; empty where it has a
             kernel of its own. Beside an int8 kernel it runs alone, and that costs extra.
     """
@@ -58,6 +60,7 @@ class Slot:
     work: Work
     choices: tuple[NodeChoice, ...]
     kept: str = ""
+    hidden: tuple[str, ...] = ()
     rides: str = ""
 
     @property

@@ -71,10 +71,16 @@ class _Owners:
     def __init__(self, graph: ir.Graph, slots: SlotGraph) -> None:
         self._slots = slots
         self._writer = {
-            t: i for i, slot in enumerate(slots.slots) for t in (*slot.inner, *slot.outputs)
+            t: i
+            for i, slot in enumerate(slots.slots)
+            for t in (*slot.hidden, *slot.inner, *slot.outputs)
         }
         self._node = {name: i for i, slot in enumerate(slots.slots) for name in slot.nodes}
         self._edge = {edge.tensor: i for i, edge in enumerate(slots.edges)}
+        for slot in slots.slots:
+            written = next((self._edge[t] for t in slot.outputs if t in self._edge), None)
+            if written is not None:
+                self._edge |= dict.fromkeys(slot.hidden, written)
         self._nodes = {str(node.name): node for node in graph}
         self._names: dict[str, tuple[str, ...]] = {}
 
