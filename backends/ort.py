@@ -1,6 +1,7 @@
 """ONNX Runtime on this machine's CPU: builds, runs and measures."""
 
 import json
+import math
 import os
 import platform
 import shutil
@@ -44,8 +45,9 @@ INTEGER_KERNELS = frozenset(
     {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger"}
     | {"ConvInteger", "DynamicQuantizeMatMul"}
 )
-# Add + LayerNormalization as one kernel takes several times what the two take (1.32, x86).
-SLOW_FUSIONS = ("SkipLayerNormFusion",)
+# Add + LayerNormalization as one kernel takes several times what the two take (1.32, x86); and an
+# fp32 Conv or Gemm between int8 ones would have its weight quantised, per tensor and unasked.
+LEFT_OUT = ("SkipLayerNormFusion", "WeightBiasQuantization")
 REFUSED = (
     *(EPFail, Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile),
     *(OrtNotImplemented, RuntimeException),
@@ -53,6 +55,7 @@ REFUSED = (
 # Opsets of the default domain that the oldest supported ONNX Runtime implements in full.
 OPSET_MIN, OPSET_MAX = 13, 23
 _WARM_UP = 3  # runs that fill caches and pools before any counts
+_TURN_US, _MOST_REPEATS = 1000.0, 20  # how long one graph runs before it is another's turn
 _QUIET = 3  # log severity: errors only
 
 
@@ -73,7 +76,7 @@ class Options:
     threads: int = 0
     optimise: bool = True
     integers: bool = True
-    disabled: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = LEFT_OUT
     profile: bool = False
     optimised_path: Path | None = None
 
@@ -190,7 +193,7 @@ class Ort:
 
     def load(self, folder: Path, engine: Engine, threads: int = 0) -> Session:
         """Open the graph with the runtime's optimiser on."""
-        return Session(folder / engine.files[0], Options(threads=threads, disabled=SLOW_FUSIONS))
+        return Session(folder / engine.files[0], Options(threads=threads))
 
     def build_commands(self, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
         """Nothing to build: `hwc run` loads the graph."""
@@ -202,7 +205,7 @@ def running_graph(model: ir.Model | Path) -> ir.Graph:
     """The graph that the runtime makes of a model: fused, and laid out for its kernels."""
     with tempfile.TemporaryDirectory(prefix="hwc-ran-") as folder:
         ran = Path(folder) / "ran.onnx"
-        Session(model, Options(disabled=SLOW_FUSIONS, optimised_path=ran))
+        Session(model, Options(optimised_path=ran))
         return ir.load(ran).graph
 
 
@@ -224,9 +227,10 @@ def time_builds(
 ) -> list[TimedBuild]:
     """Time several graphs in place, kernel by kernel, in turns.
 
-    In turns, because what slows the machine for a while must fall on all of them alike. Each graph
-    has two sessions: one with the profiler, which costs about a microsecond a kernel, and one
-    without, which says what the whole really takes. `told` is called after each turn.
+    In turns, because what slows the machine for a while must fall on all of them alike; a short
+    graph runs several times in its turn, because the others leave it cold caches. Each graph has
+    two sessions: one with the profiler, which costs about a microsecond a kernel, and one without,
+    which says what the whole really takes. `told` is called after each turn.
     """
     with tempfile.TemporaryDirectory(prefix="hwc-profile-") as name:
         folder = Path(name)
@@ -234,19 +238,22 @@ def time_builds(
         profiled = [
             Session(
                 model,
-                Options(threads, disabled=SLOW_FUSIONS, profile=True, optimised_path=path),
+                Options(threads, profile=True, optimised_path=path),
             )
             for model, path in zip(models, paths, strict=True)
         ]
-        plain = [Session(model, Options(threads, disabled=SLOW_FUSIONS)) for model in models]
+        plain = [Session(model, Options(threads)) for model in models]
+        repeats = [_repeats(session, feeds) for session in plain]
         totals = np.empty((len(models), runs))
-        for run in range(-_WARM_UP, runs):
-            for i, (with_profiler, without) in enumerate(zip(profiled, plain, strict=True)):
-                with_profiler(feeds)
+        for run in range(runs):
+            for i, repeat in enumerate(repeats):
+                for _ in range(repeat):
+                    profiled[i](feeds)
+                plain[i](feeds)
                 start = time.process_time_ns()
-                without(feeds)
-                if run >= 0:
-                    totals[i, run] = (time.process_time_ns() - start) / 1e3
+                for _ in range(repeat):
+                    plain[i](feeds)
+                totals[i, run] = (time.process_time_ns() - start) / 1e3 / repeat
             told()
         return [
             _timed(session.end_profiling(), path, total)
@@ -254,14 +261,20 @@ def time_builds(
         ]
 
 
+def _repeats(session: Session, feeds: Feeds) -> int:
+    """How many runs of a warm session make one turn."""
+    fastest = math.inf
+    for _ in range(_WARM_UP):
+        start = time.perf_counter_ns()
+        session(feeds)
+        fastest = min(fastest, (time.perf_counter_ns() - start) / 1e3)
+    return min(_MOST_REPEATS, math.ceil(_TURN_US / fastest))
+
+
 def _timed(events_path: Path, graph_path: Path, total_us: npt.NDArray[np.float64]) -> TimedBuild:
     events = _read_events(events_path)
     graph = ir.load(graph_path).graph
-    kernels = [
-        KernelTime.of(node, events[str(node.name)][_WARM_UP:])
-        for node in graph
-        if node.name in events
-    ]
+    kernels = [KernelTime.of(node, events[str(node.name)]) for node in graph if node.name in events]
     return TimedBuild(tuple(kernels), graph, total_us)
 
 

@@ -59,25 +59,42 @@ def pack(folder: Path, archive: Path) -> None:
                 shutil.copyfileobj(source, member, 1 << 20)
 
 
+def is_packed(archive: Path, name: str) -> bool:
+    """Whether a file is a zip with such a member; says nothing about what is in it."""
+    try:
+        with zipfile.ZipFile(archive) as source:
+            return name in source.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> None:
     """Extract a zip file into the empty `folder`.
 
     Raises:
-        IntegrityError: It is damaged, or its directory breaks the path rule or the limits; nothing
-            has been written then.
+        IntegrityError: It is no zip, is damaged, or its directory breaks the path rule or the
+            limits; nothing has been written then.
         OutputError: There is no room for what it declares.
     """
+    if not _looks_like_zip(archive):
+        hint = "name a folder or zip made by hwc compile"
+        raise IntegrityError("is not a bundle, neither a folder nor a zip", hint)
     try:
         with zipfile.ZipFile(archive) as source:
             members = _checked(source, archive, limits)
-            _check_room(members, folder)
+            _check_room(members, archive, folder)
             for info in members:
                 path = folder / info.filename
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with source.open(info) as member, path.open("xb") as target:
                     shutil.copyfileobj(member, target, 1 << 20)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as cause:
-        raise IntegrityError(f"{archive}: damaged archive ({cause})", _DISCARD) from cause
+        raise IntegrityError(f"damaged archive ({cause})", _DISCARD) from cause
+
+
+def _looks_like_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 def _checked(source: zipfile.ZipFile, archive: Path, limits: Limits) -> list[zipfile.ZipInfo]:
@@ -86,16 +103,16 @@ def _checked(source: zipfile.ZipFile, archive: Path, limits: Limits) -> list[zip
         check_member(info.filename.rstrip("/"))
         _check_kind(info)
         if info.file_size > limits.ratio * max(info.compress_size, 1):
-            raise IntegrityError(f"{archive}: {info.filename} expands beyond belief", _DISCARD)
+            raise IntegrityError(f"{info.filename} expands beyond belief", _DISCARD)
     if len(source.infolist()) > limits.files:
-        raise IntegrityError(f"{archive}: more than {limits.files} files", _DISCARD)
+        raise IntegrityError(f"more than {limits.files} files", _DISCARD)
     if len({info.filename for info in members}) != len(members):
-        raise IntegrityError(f"{archive}: the same file name twice", _DISCARD)
+        raise IntegrityError("the same file name twice", _DISCARD)
     if sum(info.file_size for info in members) > limits.archive_bytes:
-        raise IntegrityError(f"{archive}: declares more than {limits.archive_bytes} B", _DISCARD)
+        raise IntegrityError(f"declares more than {limits.archive_bytes} B", _DISCARD)
     # Members that overlap (one stream declared many times) add up to more than the file.
     if sum(info.compress_size for info in members) > archive.stat().st_size:
-        raise IntegrityError(f"{archive}: members overlap", _DISCARD)
+        raise IntegrityError("members overlap", _DISCARD)
     return members
 
 
@@ -107,11 +124,11 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
         raise IntegrityError(f"{info.filename} is encrypted", "decrypt the archive first")
 
 
-def _check_room(members: list[zipfile.ZipInfo], folder: Path) -> None:
+def _check_room(members: list[zipfile.ZipInfo], archive: Path, folder: Path) -> None:
     need, free = sum(info.file_size for info in members), shutil.disk_usage(folder).free
     if need > free:
         raise OutputError(
-            f"{folder}: {need} B are needed to unpack, {free} B are free",
+            f"{archive}: {need} B are needed to unpack it in {folder.parent}, {free} B are free",
             "set TMPDIR to a larger disk, or unpack the bundle yourself",
         )
 

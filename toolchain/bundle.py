@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from .accuracy.stacked import read_npz
-from .archive import LIMITS, Limits, check_member, pack, unpack
+from .archive import LIMITS, Limits, check_member, is_packed, pack, unpack
 from .codec import canonical, parse
 from .device import DeviceProfile
 from .engine import Array, Check, Engine, Feeds, Status
@@ -127,10 +127,17 @@ class Bundle:
             InputError: There is no such file or folder.
             IntegrityError: A file is missing, added, changed, linked or named against the rule.
         """
+        if not (path.is_dir() or path.is_file()):
+            raise InputError(f"{path}: no such bundle", "name a folder or zip made by hwc compile")
+        try:
+            return cls._checked(path, limits)
+        except IntegrityError as cause:
+            raise IntegrityError(f"{path}: {cause.message}", cause.hint) from cause
+
+    @classmethod
+    def _checked(cls, path: Path, limits: Limits) -> Self:
         if path.is_dir():
             return cls(path, path, read_manifest(path, limits))
-        if not path.is_file():
-            raise InputError(f"{path}: no such bundle", "name a folder or zip made by hwc compile")
         temporary = tempfile.TemporaryDirectory(prefix="hwc-bundle-")
         try:
             folder = Path(temporary.name)
@@ -190,12 +197,14 @@ def check_target(target: Path, *, force: bool) -> None:
     """Refuse, before any long work, a path that a bundle could not be written to.
 
     Raises:
-        OutputError: See `output.check_target`; or it is a folder that is no bundle, which even
-            `force` does not replace.
+        OutputError: See `output.check_target`; or it is a file or a folder that is no bundle, which
+            even `force` does not replace.
     """
     check_output(target, force=force)
     if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
         raise OutputError(f"{target}: is a folder but not a bundle", "change -o")
+    if target.is_file() and not is_packed(target, MANIFEST):
+        raise OutputError(f"{target}: is a file but not a bundle", "change -o")
 
 
 @contextmanager
@@ -252,20 +261,20 @@ def read_manifest(folder: Path, limits: Limits = LIMITS) -> Manifest:
     found = _walk(folder)
     for name in (MANIFEST, DIGEST):
         if name not in found:
-            raise IntegrityError(f"{folder}: has no {name}", "name a bundle made by hwc compile")
+            raise IntegrityError(f"has no {name}", "name a bundle made by hwc compile")
     if found[MANIFEST].stat().st_size > limits.manifest_bytes:
-        raise IntegrityError(f"{MANIFEST}: over {limits.manifest_bytes} B", _DISCARD)
+        raise IntegrityError(f"{MANIFEST} is over {limits.manifest_bytes} B", _DISCARD)
     text = found.pop(MANIFEST).read_bytes()
     line = _digest_line(text)
     digest = found.pop(DIGEST)
     if digest.stat().st_size != len(line) or digest.read_bytes() != line:
-        raise IntegrityError(f"{folder}: {MANIFEST} does not have the digest in {DIGEST}", _DISCARD)
+        raise IntegrityError(f"{MANIFEST} does not have the digest in {DIGEST}", _DISCARD)
     try:
         manifest = parse(Manifest, text)
     except InputError as cause:
         raise IntegrityError(f"{MANIFEST}: {cause.message}", "use the hwc that made it") from cause
     if manifest.format != FORMAT:
-        raise IntegrityError(f"{folder}: format {manifest.format}, not {FORMAT}", "update hwc")
+        raise IntegrityError(f"format {manifest.format}, not {FORMAT}", "update hwc")
     _check_files(manifest, found, limits)
     return manifest
 
@@ -307,7 +316,9 @@ def _walk(folder: Path) -> dict[str, Path]:
             path = Path(root) / name
             mode = path.lstat().st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                raise IntegrityError(f"{path}: is a link or a special file", _DISCARD)
+                raise IntegrityError(
+                    f"{path.relative_to(folder)} is a link or a special file", _DISCARD
+                )
         found.update(
             {(Path(root) / n).relative_to(folder).as_posix(): Path(root) / n for n in names}
         )
@@ -316,17 +327,17 @@ def _walk(folder: Path) -> dict[str, Path]:
 
 def _check_files(manifest: Manifest, found: Mapping[str, Path], limits: Limits) -> None:
     if len(manifest.files) > limits.files:
-        raise IntegrityError(f"{MANIFEST}: lists over {limits.files} files", _DISCARD)
+        raise IntegrityError(f"{MANIFEST} lists over {limits.files} files", _DISCARD)
     for entry in manifest.files:
         check_member(entry.path)
     listed = {entry.path for entry in manifest.files}
     if len(listed) < len(manifest.files):
-        raise IntegrityError(f"{MANIFEST}: lists a file twice", _DISCARD)
+        raise IntegrityError(f"{MANIFEST} lists a file twice", _DISCARD)
     if extra := sorted(found.keys() - listed):
-        raise IntegrityError(f"{extra[0]}: is not in the manifest", "remove it, or fetch again")
+        raise IntegrityError(f"{extra[0]} is not in the manifest", "remove it, or fetch again")
     for entry in manifest.files:
         path = found.get(entry.path)
         if path is None:
-            raise IntegrityError(f"{entry.path}: is missing", _DISCARD)
+            raise IntegrityError(f"{entry.path} is missing", _DISCARD)
         if path.stat().st_size != entry.size or file_digest(path) != entry.sha256:
-            raise IntegrityError(f"{entry.path}: does not have its size and digest", _DISCARD)
+            raise IntegrityError(f"{entry.path} does not have its size and digest", _DISCARD)

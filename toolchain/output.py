@@ -23,10 +23,14 @@ def check_target(target: Path, *, force: bool) -> None:
     parent = target.absolute().parent
     if not parent.is_dir():
         raise OutputError(f"{target}: there is no folder {parent}", "create it, or change -o")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{target}: the folder {parent} is not writable", "change -o")
     if os.path.lexists(target) and not force:
         raise OutputError(f"{target}: exists already", "--force replaces it, or change -o")
+    stage = _stage(target)
+    try:
+        stage.touch(exist_ok=False)  # permissions alone do not tell: a trial does
+        stage.unlink()
+    except OSError as cause:
+        raise OutputError(f"{target}: cannot be written: {cause.strerror}", "change -o") from cause
 
 
 @contextmanager
@@ -40,8 +44,7 @@ def atomic_output(target: Path, *, force: bool = False) -> Iterator[Path]:
         OutputError: See `check_target`; or the disk is full, or the rename was refused.
     """
     check_target(target, force=force)
-    final = target.absolute()
-    stage = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    final, stage = target.absolute(), _stage(target)
     try:
         with disk_full_is_output_error(target):
             yield stage
@@ -67,6 +70,12 @@ def disk_full_is_output_error(target: Path) -> Iterator[None]:
         raise OutputError(
             f"{target}: the disk is full", "free some space, or write to another disk with -o"
         ) from cause
+
+
+def _stage(target: Path) -> Path:
+    """A free path beside the target, on the same disk, so that it can be renamed."""
+    final = target.absolute()
+    return final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
 
 
 def _is_full(error: OSError, folder: Path) -> bool:

@@ -85,7 +85,8 @@ def read_limited(path: Path) -> bytes:
     try:
         if not path.is_file():  # a pipe would block
             reason = "is not a file" if path.exists() else "does not exist"
-            raise DeviceError(f"device profile {path} {reason}")
+            hint = "`hwc devices` lists those that come with hwc"
+            raise DeviceError(f"device profile {path} {reason}", hint)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as cause:
@@ -153,6 +154,9 @@ def _load(data: bytes, file: str) -> object:
             if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
                 raise DeviceError(f"{file}: aliases and deep nesting have no place in a profile")
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as cause:
+        place = f", line {cause.problem_mark.line + 1}" if cause.problem_mark else ""
+        raise DeviceError(f"{file}{place}: not YAML: {cause.problem}") from cause
     except (yaml.YAMLError, ValueError) as cause:
         # ValueError: not UTF-8, an impossible date or a number of thousands of digits
         reason = " ".join(str(cause).split())

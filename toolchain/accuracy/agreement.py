@@ -33,7 +33,9 @@ def loss_measures(kind: OutputKind) -> list[Measure]:
     match kind.kind:
         case Kind.DISCRETE:
             return [Changed()]
-        case Kind.VALUES:
+        case Kind.VALUES | Kind.CLASSES if _explained(kind):
+            # Variances of independent rounding errors add up, so the loss of a plan is near the
+            # sum of its slots' losses; KL divergence is not that linear.
             return [Unexplained(part) for part in _explained(kind)]
         case _:
             return [Divergence(kind)]

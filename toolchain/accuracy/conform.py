@@ -82,8 +82,13 @@ def label_name(found: Mapping[str, object], specs: Sequence[InputSpec]) -> str |
 
 def _with_batch_axis(array: Array, spec: InputSpec) -> Array:
     """The array with the batch axis that samples leave out."""
-    batch = bool(spec.shape) and (spec.shape[0] == 1 or not isinstance(spec.shape[0], int))
-    return array[None] if batch and array.ndim == len(spec.shape) - 1 else array
+    fits = _has_batch_axis(spec) and array.ndim == len(spec.shape) - 1
+    return array[None] if fits else array
+
+
+def _has_batch_axis(spec: InputSpec) -> bool:
+    """Whether the first dimension is free or 1."""
+    return bool(spec.shape) and (spec.shape[0] == 1 or not isinstance(spec.shape[0], int))
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
@@ -139,7 +144,8 @@ def _shape_hint(spec: InputSpec) -> str:
     """What a sample of this input looks like."""
     if not spec.shape:
         return "give one number a sample"
-    return f"give arrays [samples, {', '.join(_dims(spec.shape))}], the batch axis may be left out"
+    left_out = "; its first axis may be left out" if _has_batch_axis(spec) else ""
+    return f"give {_text(spec.shape)} for each sample{left_out}"
 
 
 def _dims(shape: Sequence[int | str | None]) -> list[str]:

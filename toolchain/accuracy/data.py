@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..engine import Array
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from ..inputs import InputSpec
 from .conform import conform_all, label_name
 from .generated import generated_samples
-from .images import EXTENSIONS, image_samples
+from .images import EXTENSIONS, ImageSamples, image_samples
 from .samples import Sample, Samples, Subset
 from .stacked import read_npy, read_npz, stacked_samples
 
@@ -38,7 +38,7 @@ def load_samples(
 
     Raises:
         InputError: The data cannot be read, does not fit the model, or is less than `count`.
-        UsageError: The preprocessing is missing or wrong.
+        UsageError: The preprocessing is missing, wrong, or given for what are no pictures.
     """
     path = Path(spec)
     if path.is_dir():
@@ -49,6 +49,11 @@ def load_samples(
         samples = generated_samples(spec, inputs, count=count)
     else:
         raise InputError(f"no such data: {spec}", "give an npz, a folder or module:function")
+    if preprocess is not None and not isinstance(samples, ImageSamples):
+        raise UsageError(
+            f"--preprocess is for pictures, and {spec} holds arrays, which are taken as they are",
+            "leave it out, or give a folder of pictures",
+        )
     if not len(samples):
         raise InputError(f"{spec} holds no samples", "give at least one")
     samples[0]  # so that what fits no sample is told before any work is done

@@ -48,5 +48,5 @@ def parse_drop(text: str) -> float:
         number = math.nan
     value = number / 100 if percent else number
     if not 0 <= value <= 1:
-        raise UsageError(f"'{text}' is not a drop", "write 1% or 0.01")
+        raise UsageError(f"--max-drop {text!r} is not from 0 to 100 %", "write 1% or 0.01")
     return value

@@ -1,6 +1,6 @@
 """Samples that a function of the user yields."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -64,7 +64,10 @@ def _call(spec: str, limit: int) -> Iterator[Any]:
     """The first items that the user's function yields."""
     function = load_function(spec)
     with attempt(f"running {spec}"):
-        yield from islice(iter(function()), limit)
+        made = function()
+        if not isinstance(made, Iterable):
+            raise InputError(f"{spec} returned {made!r:.80}", "yield dicts of arrays by input name")
+        yield from islice(made, limit)
 
 
 def _row(item: object, inputs: Sequence[InputSpec], where: str) -> dict[str, Array]:

@@ -79,10 +79,17 @@ def _labels(folder: Path, paths: Sequence[Path]) -> list[int] | None:
     return [classes.index(part[0]) for part in parts]
 
 
+def _lines(table: Path) -> list[str]:
+    try:
+        return table.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as cause:
+        raise InputError(f"cannot read {table}: {cause}", "write it as UTF-8 text") from cause
+
+
 def _listed(table: Path, folder: Path, paths: Sequence[Path]) -> list[int]:
     """The labels of a `labels.csv`."""
     found: dict[str, int] = {}
-    for number, line in enumerate(table.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(table), 1):
         name, _, label = line.rpartition(",")
         if not label.strip().isdecimal():
             raise InputError(

@@ -89,9 +89,12 @@ class UserMetric:
         """
         with attempt(f"running {self.name}"):
             value = self.function([out for out, _ in pairs], [label for _, label in pairs])
+        try:
             number = float(value)
+        except (TypeError, ValueError):
+            number = float("nan")
         if not np.isfinite(number):
-            raise InputError(f"{self.name} returned {number}", "return a finite number")
+            raise InputError(f"{self.name} returned {value!r:.80}", "return a finite number")
         return number
 
 

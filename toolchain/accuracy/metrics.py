@@ -16,6 +16,7 @@ from .measure import Measure
 from .metric import Metric, Outputs, Rows, Tallied
 
 _EXAMPLES = 32
+_TOP = ("top1", "top5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,12 @@ def choose_metric(spec: str, reference: Rows, *, labelled: bool) -> Metric:
     """
     if spec == "auto":
         return _automatic(reference, labelled=labelled)
+    if spec not in _TOP and ":" not in spec:
+        raise UsageError(f"unknown metric '{spec}'", "use auto, top1, top5 or module:function")
     if not labelled:
-        raise UsageError(f"--metric {spec} needs labels", "give labelled data with --eval")
-    if spec in ("top1", "top5"):
+        hint = "put them into the data as 'label', or give labelled data with --eval"
+        raise UsageError(f"--metric {spec} needs labels", hint)
+    if spec in _TOP:
         output = _class_output(reference[0])
         if output is None:
             shapes = ", ".join(
@@ -91,8 +95,6 @@ def choose_metric(spec: str, reference: Rows, *, labelled: bool) -> Metric:
             )
         k = min(int(spec.removeprefix("top")), class_rows(reference[0][output]).shape[1])
         return TopK(k, output, spec)
-    if ":" not in spec:
-        raise UsageError(f"unknown metric '{spec}'", "use auto, top1, top5 or module:function")
     return UserMetric(load_function(spec), spec)
 
 

@@ -24,8 +24,8 @@ from .metric import Outputs
 class Loss:
     """A smooth distance from the original's outputs on a few samples, summed over the outputs.
 
-    KL divergence for class scores, fraction of variance unexplained otherwise: top-1 agreement on
-    a few samples is too coarse to rank the choices of single slots.
+    KL divergence for sequences and maps of classes, fraction of variance unexplained otherwise:
+    top-1 agreement on a few samples is too coarse to rank the choices of single slots.
 
     Attributes:
         feeds: The samples.

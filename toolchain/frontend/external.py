@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx
 
 from ..errors import InputError
-from .onnx_file import read_proto
+from .onnx_file import read_proto, refuse_pickle
 from .protos import all_tensors, is_external, node_tensors
 from .tensors import payload_bytes
 
@@ -69,6 +69,7 @@ def data_files(path: Path) -> tuple[Path, ...]:
     Raises:
         InputError: See `digest`.
     """
+    refuse_pickle(path)
     if path.suffix == ".pt2":
         return ()
     proto = read_proto(path)

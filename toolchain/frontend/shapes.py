@@ -11,6 +11,7 @@ from ..inputs import InputSpec
 from .messages import nearest, one_line
 from .skeleton import skeleton
 
+_FREE = "--input gives sizes to free dimensions, and repeats the fixed ones"
 _FAILURES = (onnx.shape_inference.InferenceError, ValueError)  # the latter for damaged types
 _LIMITS = (  # messages of onnx that tell of its own limits, not of a fault of the graph
     "type but instead is null",  # a value without a type, behind a custom operator
@@ -144,13 +145,13 @@ def _matched(value: ir.Value, shape: tuple[int, ...], sizes: Mapping[str, int]) 
     given = "x".join(map(str, shape))
     old = value.shape if value.shape is not None else ir.Shape([None] * len(shape))
     if len(old) != len(shape) or any(size < 1 for size in shape):
-        raise InputError(f"input {value.name!r} has the shape {old}, not {given}")
+        raise InputError(f"input {value.name!r} has the shape {old}, not {given}", _FREE)
     for size, new in zip(old, shape, strict=True):
         fixed = size if isinstance(size, int) else found.setdefault(size.value or "", new)
         found.pop("", None)
         if fixed != new:
             name = f" ({size} is {fixed})" if not isinstance(size, int) else ""
-            raise InputError(f"input {value.name!r} has the shape {old}, not {given}{name}")
+            raise InputError(f"input {value.name!r} has the shape {old}, not {given}{name}", _FREE)
     return found
 
 

@@ -50,10 +50,11 @@ def attempt(what: str, hint: str = "") -> Iterator[None]:
 
 def _place(cause: BaseException) -> str:
     """File and line that raised, without the folders."""
-    frames = traceback.extract_tb(cause.__traceback__)
-    if len(frames) < 2:  # noqa: PLR2004 - the only frame is ours
+    frames = traceback.extract_tb(cause.__traceback__)[1:]  # the first is ours
+    foreign = [frame for frame in frames if not frame.filename.startswith("<frozen")]
+    if not foreign or isinstance(cause, SyntaxError):  # which names its place itself
         return ""
-    return f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})"
+    return f" ({Path(foreign[-1].filename).name} line {foreign[-1].lineno})"
 
 
 def _import(name: str) -> ModuleType:

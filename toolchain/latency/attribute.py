@@ -1,5 +1,6 @@
 """Whose time is it: gives each measured kernel to a slot, or to a tensor whose form it changes."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ CONVERSIONS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Pad", "ReorderInput"}
     | {"ReorderOutput"}
 )
+# What ONNX Runtime appends to the name of a tensor that it splits or moves a conversion across.
+_APPENDED = re.compile(r"(_token_\d+|_pre_q|_q|_dq|/duplicated)$")
 
 
 @dataclass(slots=True)
@@ -87,15 +90,16 @@ class _Owners:
     def of(self, kernel: KernelTime) -> tuple[int | None, int | None]:
         """The slot or the edge that a kernel belongs to; neither where it is not known."""
         self._names[kernel.name] = kernel.tensors
-        known = next((t for t in map(base, kernel.tensors) if t in self._writer), None)
+        tensors = [origin for tensor in kernel.tensors for origin in _origins(tensor)]
+        known = next((t for t in tensors if t in self._writer), None)
         if kernel.op not in CONVERSIONS:
             return (self._writer[known] if known else self._by_name(kernel.name)), None
         if known and self._slots.slots[self._writer[known]].op == kernel.op:
             return self._writer[known], None
         edge = self._edge_of(kernel)
         # A weight's DequantizeLinear bears the name of its node: it runs where none was fused.
-        slots = (self._by_name(base(tensor)) for tensor in kernel.tensors)
-        return next((slot for slot in slots if slot is not None), None), edge
+        named = next((slot for slot in map(self._by_name, tensors) if slot is not None), None)
+        return self._writer[known] if named is None and known else named, edge
 
     def _by_name(self, name: str) -> int | None:
         """The slot of the node that a kernel is named after: `Mul_43/QuickGeluFusion/`."""
@@ -107,8 +111,9 @@ class _Owners:
     def _edge_of(self, kernel: KernelTime) -> int | None:
         """The tensor that a conversion reads, in whatever form: follow its first input up."""
         for name in (*kernel.tensors, *self._upstream(self._nodes[kernel.name])):
-            if base(name) in self._edge:
-                return self._edge[base(name)]
+            for origin in _origins(name):
+                if origin in self._edge:
+                    return self._edge[origin]
         return None
 
     def _upstream(self, node: ir.Node) -> Iterator[str]:
@@ -120,3 +125,12 @@ class _Owners:
                 return
             yield from self._names.get(str(producer.name), ())
             value = producer.inputs[0] if producer.inputs else None
+
+
+def _origins(name: str) -> Iterator[str]:
+    """A name, and what it was before the runtime and the plan made another of it."""
+    yield name
+    shorter = _APPENDED.sub("", base(name))
+    while shorter != name:
+        yield shorter
+        name, shorter = shorter, _APPENDED.sub("", base(shorter))

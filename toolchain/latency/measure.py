@@ -14,6 +14,7 @@ from .attribute import Attribution, attribute
 from .wiring import format_of
 
 MIXED_PROBES = 4
+_HALVINGS = 40  # to the float's own precision
 _SWITCH = 0.35  # chance that a mixed probe changes precision from one slot to the next
 
 
@@ -114,10 +115,7 @@ class _Shares:
         """Share out one build, made with a choice for each slot."""
         whole = _typical(build.total_us)
         typical = [_typical(kernel.us) for kernel in build.kernels]
-        # The profiler costs something for each kernel; what it does not see belongs to none.
-        excess = max(0.0, sum(typical) - whole) / max(1, len(typical))
-        net = [max(us - excess, us / 4) for us in typical]
-        times = list(zip(build.kernels, net, strict=True))
+        times = list(zip(build.kernels, without_profiler(typical, whole), strict=True))
         found = attribute(times, build.graph, self.graph)
         self.fixed.append(max(0.0, whole - found.total) + found.rest)
         slots = {i: found.slots.get(i, 0.0) for i in range(len(self.graph.slots))}
@@ -151,6 +149,21 @@ class _Shares:
             else:
                 slots[carrier] += slots[i]
             slots[i] = 0.0
+
+
+def without_profiler(kernels: Sequence[float], whole: float) -> list[float]:
+    """The kernels' times without what the profiler adds to each, alike for all of them.
+
+    Args:
+        kernels: Time of each kernel under the profiler, in microseconds.
+        whole: Time of the run without the profiler; where it is the longer, nothing is taken off.
+    """
+    low, high = 0.0, max(kernels, default=0.0)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        total = sum(max(us - middle, 0.0) for us in kernels)
+        low, high = (middle, high) if total > whole else (low, middle)
+    return [max(us - low, 0.0) for us in kernels]
 
 
 def _typical(us: npt.NDArray[np.float64]) -> float:

@@ -111,15 +111,18 @@ class LatencyTable:
             OutputError: WRITE: the file cannot be written.
         """
         if mode is Mode.READ and not path.is_file():
-            raise InputError(f"no latency table at {path}", "make one with `hwc profile`")
+            raise InputError(f"no latency table at {path}", "hwc compile makes one")
+        new = not path.exists()
         with _translated(path):
             if mode is Mode.WRITE:
                 path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(_uri(path, mode), uri=True, isolation_level=None)
             try:
                 _prepare(connection, mode)
-            except BaseException:
+            except BaseException as cause:
                 connection.close()
+                if new and getattr(cause, "sqlite_errorcode", 0) != sqlite3.SQLITE_BUSY:
+                    _remove(path)  # it could not become a table, and nobody else is at it
                 raise
         return cls(path, connection)
 
@@ -176,6 +179,12 @@ class LatencyTable:
 
     def _select(self, table: str, clause: str, values: tuple[str, ...] = ()) -> Iterator[Columns]:
         yield from self._connection.execute(f"SELECT * FROM {table} {clause}", values)  # noqa: S608 - names from this file
+
+
+def _remove(path: Path) -> None:
+    """Remove a table with what SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _uri(path: Path, mode: Mode) -> str:
@@ -239,11 +248,14 @@ def _translated(path: Path) -> Iterator[None]:
     except HwcError as cause:
         raise type(cause)(f"latency table {path}: {cause.message}", cause.hint) from cause
     except OSError as cause:
-        raise OutputError(f"latency table {path}: {cause.strerror}", "name another file") from cause
+        raise OutputError(
+            f"latency table {path}: {cause.strerror}", "name another with --table"
+        ) from cause
     except sqlite3.Error as cause:
         if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _ACCESS_FAULTS:
             raise OutputError(
-                f"latency table {path}: {cause}", "check the disk, or whether another hwc uses it"
+                f"latency table {path}: {cause}",
+                "see whether the disk is full or another hwc uses it, or name another with --table",
             ) from cause
         raise InputError(f"latency table {path}: {cause}", HINT) from cause
     except ValueError as cause:

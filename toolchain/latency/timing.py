@@ -12,7 +12,7 @@ from ..errors import InputError
 
 LONGEST_US = 1e9  # a kernel of a quarter of an hour is a damaged row, not a kernel
 LONGEST_TEXT = 256
-HINT = "delete the table and measure again with `hwc profile`"
+HINT = "delete the table, or name another with --table"
 
 
 class Source(StrEnum):

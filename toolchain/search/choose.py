@@ -9,7 +9,7 @@ from ..plan import Plan
 from .front import best, front, pareto
 from .problem import Limits, Objective, Problem, Proposal, Strategy, allowed, fp32_everywhere
 
-EVALUATIONS = 10
+EVALUATIONS = 16
 WORTH = 0.005  # a plan that is less than this fraction better is not worth an evaluation
 
 Score = Callable[[Plan], float]
@@ -49,17 +49,17 @@ def choose(
 ) -> Choice:
     """Find the best plan whose true drop is at most `max_drop`, with few evaluations.
 
-    Predicted drops only order the plans: bisection finds where the front's true drop passes
-    `max_drop`, and then plans between the last that fails and the first that holds are tried. What
-    is returned was itself evaluated (all fp32 drops nothing by definition).
+    Predicted drops only order the plans: the first of the front whose true drop is at most
+    `max_drop` is taken, and then plans between it and the one before it are tried. What is returned
+    was itself evaluated (all fp32 drops nothing by definition).
 
     Args:
         problem: Its own limit on the drop is not used; the others are.
         strategy: Finds the plans.
         score: The true drop of a plan on the data for searching.
         max_drop: The largest true drop that will do.
-        evaluations: About how many calls of `score` to spend; the bisection alone takes up to
-            log2(points) + 1.
+        evaluations: About how many calls of `score` to spend; the front alone takes up to as many
+            as it has points.
 
     Raises:
         ConstraintError: No plan meets the limits, or none that does keeps within `max_drop`; names
@@ -72,7 +72,8 @@ def choose(
         ladder.append(plain)
     if not ladder:
         raise _unreachable(problem, strategy)
-    first = _bisect(ladder, judge)
+    # One by one: a true drop on a few hundred samples is not monotone enough to halve on.
+    first = next((i for i, plan in enumerate(ladder) if judge.holds(plan)), len(ladder))
     if first == len(ladder):
         raise judge.nearest(ladder)
     if first > 0:
@@ -116,20 +117,6 @@ class _Judge:
             f"{self.drops[proposal.indices]:.3%}, with {_figures(proposal)}",
             "allow a larger --max-drop, --max-latency or --max-size",
         )
-
-
-def _bisect(ladder: list[Proposal], judge: _Judge) -> int:
-    """Index of the first plan that holds, if drops fall along the ladder; its length if none."""
-    if judge.holds(ladder[0]):
-        return 0
-    low, high = 0, len(ladder)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if judge.holds(ladder[middle]):
-            high = middle
-        else:
-            low = middle
-    return high
 
 
 def _refine(

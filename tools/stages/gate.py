@@ -175,7 +175,7 @@ class Gate:
             raise ValueError("there is no engine to time")
 
         def original() -> Runner:
-            return ort.Session(self.prepared.original, ort.Options(threads=threads))
+            return ort.Session(self.prepared.original, ort.Options(threads, disabled=()))
 
         def compiled() -> Runner:
             return load(self.folder, engine, threads)

@@ -32,18 +32,19 @@ def test_scores_beside_pixels_count(boxes_last: bool) -> None:  # noqa: FBT001 -
 
 
 LOGITS = OutputKind(Kind.CLASSES, size=3, channels=((1, 3),))
-PROBABILITIES = OutputKind(Kind.CLASSES, size=3, probabilities=True)
+PROBABILITIES = OutputKind(Kind.CLASSES, size=3, channels=(), probabilities=True)
+ONE_AXIS = OutputKind(Kind.VALUES, channels=((1, 4),))
 TWO_AXES = OutputKind(Kind.VALUES, channels=((1, 4), (2, 3)))
 
 
 @pytest.mark.parametrize(
     ("kind", "names", "loss"),
     [
-        pytest.param(LOGITS, ["top-1", "1 - FVU"], [Divergence], id="logits"),
+        pytest.param(LOGITS, ["top-1", "1 - FVU"], [Unexplained], id="logits"),
         pytest.param(PROBABILITIES, ["top-1"], [Divergence], id="probabilities"),
         pytest.param(OutputKind(Kind.SEQUENCE), ["sequence"], [Divergence], id="sequence"),
         pytest.param(OutputKind(Kind.MAP, 1), ["class map IoU"], [Divergence], id="map"),
-        pytest.param(OutputKind(Kind.VALUES), ["1 - FVU"], [Unexplained], id="values"),
+        pytest.param(ONE_AXIS, ["1 - FVU"], [Unexplained], id="values"),
         pytest.param(TWO_AXES, ["1 - FVU"] * 2, [Unexplained] * 2, id="two axes"),
         pytest.param(OutputKind(Kind.DISCRETE), ["exact"], [Changed], id="discrete"),
     ],
