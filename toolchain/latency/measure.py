@@ -60,7 +60,8 @@ class Measurement:
 
 def probe_plans(graph: SlotGraph, seed: int = 0) -> list[Plan]:
     """The builds worth measuring: one a precision, and mixed ones that show the boundaries."""
-    precisions = sorted({c.precision for slot in graph.slots for c in slot.choices})
+    seen = {c.precision for slot in graph.slots for c in slot.choices}
+    precisions = sorted(seen | {Precision.FP32})
     plans = [_uniform(graph, precision) for precision in precisions]
     if len(precisions) > 1:
         rng = np.random.default_rng(seed)
@@ -120,7 +121,7 @@ class _Shares:
         self.fixed.append(max(0.0, whole - found.total) + found.rest)
         slots = {i: found.slots.get(i, 0.0) for i in range(len(self.graph.slots))}
         self._share_edges(found, choices, slots)
-        self._share_rides(found, choices, slots)
+        self._share_rides(choices, slots)
         for i, us in slots.items():
             self.slots.setdefault((i, choices[i]), []).append(us)
 
@@ -136,15 +137,13 @@ class _Shares:
                 owner = edge.producer if edge.producer >= 0 else edge.consumers[0]
                 slots[owner] += found.edges[i]
 
-    def _share_rides(
-        self, found: Attribution, choices: Sequence[NodeChoice], slots: dict[int, float]
-    ) -> None:
+    def _share_rides(self, choices: Sequence[NodeChoice], slots: dict[int, float]) -> None:
         """A fused kernel is its matrix product's; what runs alone beside that costs extra."""
         for i, slot in enumerate(self.graph.slots):
             if not slot.rides:
                 continue
             carrier = self._index[slot.rides]
-            if carrier in found.slots:
+            if choices[carrier] != choices[i]:
                 self.alone.setdefault((i, choices[i]), []).append(slots[i])
             else:
                 slots[carrier] += slots[i]

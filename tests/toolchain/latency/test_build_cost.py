@@ -1,0 +1,191 @@
+"""Cost models: from measurements the machine's own times, from a profile estimates that say so."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hwc.toolchain.device import load_profile
+from hwc.toolchain.latency.build_cost import (
+    covers,
+    fixed_key,
+    from_profile,
+    from_table,
+    refined,
+    store,
+)
+from hwc.toolchain.latency.cost import CostModel
+from hwc.toolchain.latency.estimate import estimate_us
+from hwc.toolchain.latency.measure import probe_plans
+from hwc.toolchain.latency.table import LatencyTable, Mode
+from hwc.toolchain.latency.timing import Setting, Source
+from hwc.toolchain.plan import NodeChoice, Plan, Precision
+from hwc.toolchain.slots import Edge, SlotGraph
+
+if TYPE_CHECKING:
+    from hwc.tests.toolchain.latency.conftest import Machine
+
+FP32, INT8 = NodeChoice(), NodeChoice(Precision.INT8)
+SETTING = Setting("host", "onnxruntime", "1.32", 1)
+MakeMachine = Callable[..., "Machine"]
+
+
+def every_plan(graph: SlotGraph) -> list[tuple[int, ...]]:
+    """All plans as indices of choices."""
+    return list(itertools.product(*(range(len(slot.choices)) for slot in graph.slots)))
+
+
+def plan_of(graph: SlotGraph, indices: tuple[int, ...]) -> Plan:
+    """The plan of a row of indices."""
+    return Plan.of((s.name, s.choices[k]) for s, k in zip(graph.slots, indices, strict=True))
+
+
+def truths(machine: "Machine") -> np.ndarray:
+    """What every plan really takes."""
+    graph = machine.graph
+    return np.array([machine.truth(plan_of(graph, row)) for row in every_plan(graph)])
+
+
+def model_of(machine: "Machine", path: Path, plans: list[Plan] | None = None) -> CostModel:
+    """Measure the probes into a table on disk, close it, and read the model from it."""
+    probes = probe_plans(machine.graph) if plans is None else plans
+    with LatencyTable.open(path, Mode.WRITE) as table:
+        store(table, machine.graph, machine.measure(probes), SETTING)
+    with LatencyTable.open(path) as table:
+        assert covers(table, machine.graph)
+        return from_table(machine.graph, table)
+
+
+@pytest.mark.parametrize("profiler", [0.0, 1.0], ids=["no profiler", "a profiler's microsecond"])
+def test_the_price_of_every_plan_is_what_it_takes(
+    machine: MakeMachine, tmp_path: Path, profiler: float
+) -> None:
+    """Probes show six builds; the other plans are priced from their parts."""
+    bench = machine(profiler=profiler, fixed=5.0 if profiler == 0.0 else 0.0)
+    cost = model_of(bench, tmp_path / "t.sqlite")
+    prices = cost.price(np.array(every_plan(bench.graph)))
+    np.testing.assert_allclose(prices, truths(bench), atol=1e-5)
+    assert set(cost.node_source[np.isfinite(cost.node_us)]) == {Source.MEASURED}
+
+
+def test_conversions_of_sizes_that_were_not_measured_lie_on_the_line(
+    machine: MakeMachine, tmp_path: Path
+) -> None:
+    """Two builds show only some tensors in each direction; their line prices the others."""
+    bench = machine()
+    plans = [plan_of(bench.graph, row) for row in ((0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 1, 0))]
+    measured = bench.measure(plans)
+    seen = {(bench.graph.edges[e.edge].elements, e.target) for e in measured.edges}
+    assert (300, Precision.INT8) not in seen
+    cost = model_of(bench, tmp_path / "t.sqlite", plans)
+    np.testing.assert_allclose(
+        cost.price(np.array(every_plan(bench.graph))), truths(bench), atol=1e-5
+    )
+
+
+def test_equal_kernels_share_one_row(machine: MakeMachine, tmp_path: Path) -> None:
+    bench = machine()
+    model_of(bench, tmp_path / "t.sqlite")
+    with LatencyTable.open(tmp_path / "t.sqlite") as table:
+        rows = {(row.key, row.choice): row.timing for row in table.kernels()}
+    assert set(rows) == {*bench.kernels, (fixed_key(bench.graph), "fixed")}
+    assert rows["k1", "int8"].median_us == pytest.approx(12.0)
+    assert rows["k1", "int8"].setting == SETTING
+    assert rows["k1", "fp32"].source is Source.MEASURED
+
+
+def test_a_table_of_another_graph_serves_where_it_has_the_kernels(
+    machine: MakeMachine, tmp_path: Path
+) -> None:
+    bench = machine()
+    model_of(bench, tmp_path / "t.sqlite")
+    graph = bench.graph
+    longer = SlotGraph(
+        (*graph.slots, replace(graph.slots[0], name="e", outputs=("e",))), graph.edges
+    )
+    with LatencyTable.open(tmp_path / "t.sqlite") as table:
+        assert covers(table, graph)
+        assert not covers(table, longer)  # another number of kernels: another fixed cost
+        other = replace(graph.slots[0], key="k9")
+        assert not covers(table, SlotGraph((other, *graph.slots[1:]), graph.edges))
+        more = replace(graph.slots[3], choices=(FP32, INT8))
+        assert not covers(table, SlotGraph((*graph.slots[:3], more), graph.edges))
+
+
+def test_an_empty_table_covers_nothing(machine: MakeMachine, tmp_path: Path) -> None:
+    with LatencyTable.open(tmp_path / "t.sqlite", Mode.WRITE) as table:
+        assert not covers(table, machine().graph)
+
+
+def test_a_model_without_slots(machine: MakeMachine, tmp_path: Path) -> None:
+    """A model of integers alone has nothing to choose, and still a price."""
+    bench = machine(graph=SlotGraph((), ()))
+    assert model_of(bench, tmp_path / "t.sqlite").price(np.zeros((1, 0), np.intp)) == [5.0]
+
+
+def test_kernels_that_write_float_by_themselves_convert_for_nothing(
+    machine: MakeMachine, tmp_path: Path
+) -> None:
+    bench = machine()
+    path = tmp_path / "t.sqlite"
+    model_of(bench, path)
+    with LatencyTable.open(path) as table:
+        cost = from_table(bench.graph, table, free=frozenset({"Conv"}))
+    plain = bench.truth(plan_of(bench.graph, (1, 0, 0, 0)))
+    out_of_a = bench.conversion(bench.graph.edges[1], into=False)
+    assert cost.price(np.array([(1, 0, 0, 0)])) == pytest.approx(plain - out_of_a)
+
+
+def test_what_rides_pays_where_its_carrier_is_int8(machine: MakeMachine, tmp_path: Path) -> None:
+    first, second, *_ = machine().graph.slots
+    rider = replace(second, choices=(FP32,), rides="a")
+    edges = (
+        Edge("x", -1, (0,), 100),
+        Edge("a", 0, (1,), 100),
+        Edge("b", 1, (), 100, is_output=True),
+    )
+    bench = machine(graph=SlotGraph((first, rider), edges))
+    cost = model_of(bench, tmp_path / "t.sqlite")
+    prices = cost.price(np.array([(0, 0), (1, 0)]))
+    assert prices == pytest.approx(
+        [bench.truth(plan_of(bench.graph, row)) for row in ((0, 0), (1, 0))]
+    )
+
+
+def test_refining_corrects_the_plan_that_was_measured(machine: MakeMachine, tmp_path: Path) -> None:
+    """The same kernels among other neighbours: what was measured last is believed."""
+    cost = model_of(machine(), tmp_path / "t.sqlite")
+    kernels = {**machine().kernels, ("k2", "int8"): 44.0}
+    now = machine(kernels=kernels, bases=(6.0, 2.0), fixed=8.0)
+    chosen = (0, 1, 1, 0)
+    measured = now.measure([plan_of(now.graph, chosen)])
+    once = refined(cost, measured)
+    assert once.price(np.array([chosen])) == pytest.approx(now.truth(plan_of(now.graph, chosen)))
+    twice = refined(once, measured)
+    np.testing.assert_allclose(twice.node_us, once.node_us)
+    np.testing.assert_allclose(twice.boundary_us, once.boundary_us)
+    assert cost.node_us[1, 1] == pytest.approx(14.0)  # the first model is left alone
+
+
+@pytest.mark.parametrize("device", ["a100", "jetson_orin", "ascend", "dcu"])
+def test_a_profile_gives_estimates_that_say_so(machine: MakeMachine, device: str) -> None:
+    profile = load_profile(device)
+    lower = [p for p in profile.precisions if p not in {Precision.FP32, Precision.INT4}]
+    graph = machine().graph
+    choices = (FP32, *map(NodeChoice, lower))
+    graph = SlotGraph(tuple(replace(slot, choices=choices) for slot in graph.slots), graph.edges)
+    cost = from_profile(graph, profile)
+    assert set(cost.node_source.ravel()) == {Source.ESTIMATED}
+    assert set(cost.boundary_source.ravel()) == {Source.ESTIMATED}
+    assert np.isfinite(cost.node_us).all()
+    assert (cost.node_us > 0).all()
+    best = NodeChoice(lower[0])
+    slot = graph.slots[0]
+    if lower[0] in profile.precisions:
+        wanted = estimate_us(slot.work, slot.kind, best, profile).us
+        assert cost.node_us[0, choices.index(best)] == pytest.approx(wanted)
+    diagonal = np.einsum("eii->ei", cost.boundary_us)
+    assert not diagonal.any()
