@@ -152,9 +152,10 @@ class Gate:
         engine = self._build(path)
         if target.here and engine is not None:
             runner: Runner = target.backend.load(self.folder, engine, self.threads)
+        elif plan:
+            runner = self.decisions.simulate(plan, self.threads)
         else:
-            simulated = self.decisions.simulator.write(plan) if plan else model
-            runner = ort.Session(simulated, ort.Options(threads=self.threads))
+            runner = ort.Session(model, ort.Options(threads=self.threads))
         quality = measure(runner, self.report, self.metric)
         numbers = Numbers.worst_of(
             compare_outputs(outputs, runner(feeds)) for feeds, outputs in self.golden()

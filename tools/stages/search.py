@@ -61,7 +61,7 @@ def search(
     """
 
     def realise(plan: Plan) -> ort.Session:
-        return ort.Session(decisions.simulator.write(plan), ort.Options(threads=request.threads))
+        return decisions.simulate(plan, request.threads)
 
     limits = Limits(
         latency_us=(request.max_latency_ms or np.inf) * 1e3, size=request.max_size or np.inf
