@@ -155,8 +155,9 @@ def _load(data: bytes, file: str) -> object:
                 raise DeviceError(f"{file}: aliases and deep nesting have no place in a profile")
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as cause:
-        place = f", line {cause.problem_mark.line + 1}" if cause.problem_mark else ""
-        raise DeviceError(f"{file}{place}: not YAML: {cause.problem}") from cause
+        reason = " ".join(" ".join(filter(None, (cause.context, cause.problem))).split())
+        place = f" (line {cause.problem_mark.line + 1})" if cause.problem_mark else ""
+        raise DeviceError(f"{file}: not YAML: {reason[:200]}{place}") from cause
     except (yaml.YAMLError, ValueError) as cause:
         # ValueError: not UTF-8, an impossible date or a number of thousands of digits
         reason = " ".join(str(cause).split())

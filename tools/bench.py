@@ -11,7 +11,14 @@ from ..toolchain.codec import canonical
 from ..toolchain.timing import Clock, Paired, Spread, Times, Timing, latency, paired_latency
 from . import options
 from .backends import open_backend
-from .loaded import clock_of, find_original, golden_feeds, load_engine, original_runner
+from .loaded import (
+    clock_of,
+    find_original,
+    golden_feeds,
+    load_engine,
+    original_runner,
+    why_no_original,
+)
 from .render import console, interval_text, time_text
 
 
@@ -42,7 +49,8 @@ def command(
         path, feeds = find_original(opened, original), golden_feeds(opened)
         timing = _timing(runs, clock_of(opened, threads))
         if path is None:
-            click.echo("hwc: no comparison: the original is not at hand (--original)", err=True)
+            why = why_no_original(opened)
+            click.echo(f"hwc: no comparison: {why} (--original)", err=True)
             result: Paired | Times = latency(engine, feeds, timing)
         else:
             with original_runner(path, opened, backend, threads) as reference:

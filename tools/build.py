@@ -47,8 +47,8 @@ def command(
     scp -r effnet.hwc orin: && ssh orin hwc build effnet.hwc
     """  # noqa: D301 - click wants the escape
     target, replacing = output or bundle, force or output is None
-    check_target(target, force=replacing)
     with Bundle.open(bundle) as opened, progress() as shown:
+        check_target(target, force=replacing)
         backend = open_backend(opened.manifest.backend)
         require_device(opened, backend)
         with staged(target, force=replacing, archive=bundle.is_file()) as folder:

@@ -26,8 +26,19 @@ COMMANDS = {
     "build": (".build:command", "Build the engine of a bundle, on its device."),
     "devices": (".devices:command", "List the known devices, or show one."),
 }
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-TERMINATED = 143  # 128 + SIGTERM
+INTERRUPTED = 128 + signal.SIGINT  # as shells report it
+_ENDINGS = ("SIGTERM", "SIGHUP")  # SIGHUP: the terminal is gone; not every system has it
+
+
+class Terminated(BaseException):
+    """A signal asks the command to end.
+
+    It is not SystemExit: that is what code of the user may raise, and then it is that code's error.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number  # as shells report it
 
 
 @dataclass(slots=True)
@@ -77,13 +88,15 @@ def hwc(context: click.Context, *, debug: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> Never:
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _end_on_signals()
     settings = Settings()
     try:
         hwc.main(arguments, prog_name="hwc", obj=settings, standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
+    except Terminated as ending:
+        sys.exit(ending.exit_code)
     except BrokenPipeError:
         _quiet_stdout()
         sys.exit(1)
@@ -113,10 +126,16 @@ def describe(error: HwcError | click.ClickException | OSError) -> tuple[str, int
     return " ".join(text.split()), code
 
 
-def _terminate(number: int, frame: FrameType | None) -> Never:
+def _end_on_signals() -> None:
     """End as Ctrl-C does: what was half written is removed on the way out."""
-    del number, frame
-    sys.exit(TERMINATED)
+    for number in (getattr(signal, name) for name in _ENDINGS if hasattr(signal, name)):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> Never:
+    del frame
+    raise Terminated(number)
 
 
 def _quiet_stdout() -> None:

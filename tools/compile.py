@@ -1,5 +1,6 @@
 """`hwc compile`: a model and a device in, a verified bundle out."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,19 @@ _PRECISIONS = tuple(Precision)
 _METHODS = ("minmax", "percentile", "mse", "entropy")
 
 
+def _finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """Refuse `nan` and `inf`, which are numbers to click."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.", context, option)
+    return value
+
+
+_POSITIVE: dict[str, Any] = {
+    "type": click.FloatRange(min=0, min_open=True),
+    "callback": _finite,
+}
+
+
 @click.command("compile")
 @click.argument("model")
 @click.option("--device", default="host", show_default=True, help="A device, or a profile's .yaml.")
@@ -29,8 +43,8 @@ _METHODS = ("minmax", "percentile", "mse", "entropy")
     "--metric", default="auto", show_default=True, help="auto, top1, top5 or module:function."
 )
 @click.option("--max-drop", default="1%", show_default=True, help="Largest loss of the metric.")
-@click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), help="In ms.")
-@click.option("--max-size", type=click.FloatRange(min=0, min_open=True), help="In MB.")
+@click.option("--max-latency", **_POSITIVE, help="In ms.")
+@click.option("--max-size", **_POSITIVE, help="In MB.")
 @click.option(
     "--precision", "precisions", help=f"Choose among these, e.g. {','.join(_PRECISIONS)}."
 )
@@ -54,7 +68,7 @@ _METHODS = ("minmax", "percentile", "mse", "entropy")
 @click.option("--table", type=click.Path(path_type=Path), help="Latency table. [user's cache]")
 @click.option("--remeasure", is_flag=True, help="Measure even what the table already holds.")
 @click.option("--allow-random-calibration", "random_calibration", is_flag=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--zip", "archive", is_flag=True, help="Deliver one file instead of a folder.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what was fused, and what was not and why.")
@@ -99,11 +113,16 @@ def parse_precisions(text: str | None) -> tuple[Precision, ...]:
     Raises:
         UsageError: There is no such precision.
     """
-    names = text.split(",") if text else []
+    if text is None:
+        return ()
+    names = text.split(",")
     wrong = [name for name in names if name not in _PRECISIONS]
     if wrong:
-        raise UsageError(f"no precision {wrong[0]!r}", f"there are {', '.join(_PRECISIONS)}")
-    return tuple(Precision(name) for name in dict.fromkeys(["fp32", *names])) if names else ()
+        raise UsageError(
+            f"--precision: there is no {wrong[0]!r}",
+            f"there are {', '.join(_PRECISIONS)}; put commas between them",
+        )
+    return tuple(Precision(name) for name in dict.fromkeys(["fp32", *names]))
 
 
 def _request(asked: dict[str, Any]) -> "Request":
@@ -115,7 +134,7 @@ def _request(asked: dict[str, Any]) -> "Request":
     return Request(
         max_drop=parse_drop(asked.pop("max_drop")),
         max_latency_ms=asked.pop("max_latency"),
-        max_size=None if size is None else int(size * 1e6),
+        max_size=None if size is None else math.ceil(size * 1e6),
         precisions=parse_precisions(asked.pop("precisions")),
         calibration=Method(asked.pop("calibration")),
         inputs=dict(map(parse_shape, asked.pop("inputs"))),

@@ -9,15 +9,16 @@ from ..toolchain.accuracy.evaluator import Reference
 from ..toolchain.accuracy.metrics import choose_metric
 from ..toolchain.accuracy.samples import labelled
 from ..toolchain.bundle import Bundle, check_target, staged
+from ..toolchain.errors import BackendError, InputError, UsageError
 from ..toolchain.progress import Progress, Silent
 from ..toolchain.verify import Tolerance
 from .request import Request
 from .stages import deliver
 from .stages.decide import decide, reference
 from .stages.gate import Gate
-from .stages.prepare import prepare
+from .stages.prepare import Prepared, prepare
 from .stages.search import search
-from .stages.target import find_target
+from .stages.target import Target, find_target
 
 
 def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
@@ -36,14 +37,13 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
     clock = Stopwatch(progress or Silent())
     check_target(request.target, force=request.force)
     target = find_target(request)
+    _check_precisions(request, target)
     made_from = deliver.sources(request)
     prepared = prepare(request, target, clock)
-    decisions = decide(request, target, prepared, clock)
-    original = reference(prepared.original)
     with clock.stage("run the original"):
-        part = Reference.of(original, prepared.splits.search, "search")
-        held_out = Reference.of(original, prepared.splits.report, "report")
+        part, held_out = _run_original(request.model, prepared)
     metric = choose_metric(request.metric, part.outputs, labelled=labelled(part.samples))
+    decisions = decide(request, target, prepared, clock)
     searched = search(request, decisions, part, metric, clock)
     with staged(request.target, force=request.force, archive=request.archive) as folder:
         tolerance = Tolerance(request.max_drop)
@@ -57,6 +57,34 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
         about = deliver.manifest(folder, target, delivery, made_from)
         deliver.write(folder, report, gate, delivery, about)
     return Bundle.open(request.target)
+
+
+def _check_precisions(request: Request, target: Target) -> None:
+    """Refuse a precision that the device does not run: it would be left out without a word."""
+    runs = target.profile.precisions
+    lacking = [precision for precision in request.precisions if precision not in runs]
+    if lacking:
+        raise UsageError(
+            f"--precision: {target.profile.name} does not run {', '.join(lacking)}",
+            f"it runs {', '.join(runs)}",
+        )
+
+
+def _run_original(name: str, prepared: Prepared) -> tuple[Reference, Reference]:
+    """The original's outputs on the search and the report split, before anything costs time.
+
+    Raises:
+        BackendError: The runtime has no kernel for one of its operators.
+        InputError: It does not run on the data, or gives NaN.
+    """
+    original = reference(prepared.original)
+    try:
+        part = Reference.of(original, prepared.splits.search, "search")
+        return part, Reference.of(original, prepared.splits.report, "report")
+    except BackendError as cause:
+        raise InputError(
+            f"{name} does not run as it is: {cause.message}", "export the model again"
+        ) from cause
 
 
 class Stopwatch:

@@ -1,5 +1,6 @@
 """What run, verify, bench and build share: a bundle's engine and the original, ready to run."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import onnx_ir as ir
 
 from ..toolchain.accuracy.conform import conform_all
 from ..toolchain.accuracy.stacked import read_npz
-from ..toolchain.bundle import MODEL, Bundle
+from ..toolchain.bundle import MODEL, Bundle, Source
 from ..toolchain.engine import Backend, Feeds, Runner
 from ..toolchain.errors import BackendError, DeviceError, InputError
 from ..toolchain.frontend.load import load_model
@@ -43,7 +44,8 @@ def require_device(bundle: Bundle, backend: Backend) -> None:
     profile = bundle.manifest.profile
     if not backend.runs_here(profile):
         raise DeviceError(
-            f"{bundle.path}: is for {profile.title}, which is not here", "run this on the device"
+            f"{bundle.path}: is for {profile.title}, which is not here",
+            "copy the bundle to the device and give the same command there",
         )
 
 
@@ -55,10 +57,33 @@ def find_original(bundle: Bundle, given: Path | None) -> Path | None:
     """
     if given is None:
         return bundle.original()
+    if not given.is_file():
+        raise InputError(f"there is no file {given}", "give the model that was compiled")
     model = next((s for s in bundle.manifest.sources if s.role == "model" and s.sha256), None)
-    if model is not None and not model.matches(given):
-        raise InputError(f"{given}: is not what {bundle.path} was made from", f"find {model.given}")
+    if model is None:
+        return given
+    for source in bundle.manifest.sources:
+        path = given if source is model else _beside(given, source, model)
+        if not source.matches(path):
+            raise InputError(
+                f"{path}: is not what {bundle.path} was made from",
+                f"find {source.given} as it was then, or compile again",
+            )
     return given
+
+
+def why_no_original(bundle: Bundle) -> str:
+    """Why the recorded original cannot serve: it changed, or it is gone."""
+    paths = [Path(source.given) for source in bundle.manifest.sources if source.sha256]
+    there = [path for path in paths if path.is_file()]
+    if paths and len(there) == len(paths):
+        return f"{there[0]} changed since it was compiled"
+    return "the original is not at hand"
+
+
+def _beside(given: Path, source: Source, model: Source) -> Path:
+    """Where a file of external data lies, if the model is at `given` now."""
+    return given.parent / os.path.relpath(source.given, Path(model.given).parent)
 
 
 @contextmanager

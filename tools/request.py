@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..toolchain.calibration import Method
+from ..toolchain.errors import UsageError
 from ..toolchain.plan import Precision
 
 
@@ -37,6 +38,9 @@ class Request:
         seed: For the division of the data and the mixed probes.
         force: Replace an existing bundle.
         archive: Deliver a zip file.
+
+    Raises:
+        UsageError: Something is said about data, but no data is given.
     """
 
     model: str
@@ -63,6 +67,16 @@ class Request:
     seed: int = 0
     force: bool = False
     archive: bool = False
+
+    def __post_init__(self) -> None:
+        about = {
+            "--preprocess": self.preprocess,
+            "--samples": self.samples,
+            "--eval": self.evaluation,
+        }
+        given = [option for option, value in about.items() if value]
+        if given and not self.data:
+            raise UsageError(f"{given[0]} is given, but no data", "give --data, too")
 
     @property
     def target(self) -> Path:

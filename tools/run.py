@@ -6,6 +6,7 @@ import click
 
 from ..toolchain.bundle import Bundle
 from ..toolchain.engine import Feeds
+from ..toolchain.errors import OutputError
 from ..toolchain.npz import write_npz
 from ..toolchain.output import atomic_output, check_target
 from . import options
@@ -38,7 +39,7 @@ def command(bundle: Path, source: Path, output: Path | None, threads: int, *, fo
     hwc run effnet.hwc --input x.npz -o y.npz
     """  # noqa: D301 - click wants the escape
     if output is not None:
-        check_target(output, force=force)
+        _check_output(output, force=force)
     with Bundle.open(bundle) as opened:
         runner = load_engine(opened, open_backend(opened.manifest.backend), threads)
         outputs = runner(read_feeds(source, opened))
@@ -46,6 +47,12 @@ def command(bundle: Path, source: Path, output: Path | None, threads: int, *, fo
         with atomic_output(output, force=force) as place:
             write_npz(place, outputs)
     _list(outputs)
+
+
+def _check_output(output: Path, *, force: bool) -> None:
+    check_target(output, force=force)
+    if output.is_dir():  # --force is about a file: a folder would go with all that is in it
+        raise OutputError(f"{output}: is a folder", "name a file with -o")
 
 
 def _list(outputs: Feeds) -> None:

@@ -30,6 +30,7 @@ from .loaded import (
     input_specs,
     load_engine,
     original_runner,
+    why_no_original,
 )
 from .render import interval_text
 
@@ -88,8 +89,10 @@ def verify_bundle(bundle: Bundle, backend: Backend, request: Request) -> Verific
     path = find_original(bundle, request.original)
     here = manifest.engine is not None and backend.runs_here(manifest.profile)
     if request.data is not None and (path is None or not here):
+        lack = why_no_original(bundle) if path is None else "the device is not here"
         raise UsageError(
-            "--data compares with the original, which is not at hand", "give --original"
+            f"--data compares the bundle with the original, and {lack}",
+            "give --original" if path is None else "give the same command on the device",
         )
     if not here:
         return Verification((*checks, *owed(manifest.profile.title)))
@@ -101,7 +104,7 @@ def verify_bundle(bundle: Bundle, backend: Backend, request: Request) -> Verific
         _judge_golden(bundle, golden, request.slack),
     )
     if path is None:
-        unknown = Check(LATENCY, Status.OWED, "the original is not at hand: --original")
+        unknown = Check(LATENCY, Status.OWED, f"{why_no_original(bundle)}: --original")
         return Verification((*checks, unknown), golden)
     with original_runner(path, bundle, backend, request.threads) as reference:
         timing = Timing(clock=clock_of(bundle, request.threads))

@@ -139,7 +139,7 @@ def test_damage(tmp_path: Path) -> None:
     data[60] ^= 0xFF
     path.write_bytes(data)
     (tmp_path / "out").mkdir()
-    with pytest.raises(IntegrityError, match="damaged"):
+    with pytest.raises(IntegrityError, match=r"damaged|is not a bundle"):
         unpack(path, tmp_path / "out")
 
 

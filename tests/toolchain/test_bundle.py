@@ -187,12 +187,12 @@ def no_digest(path: Path) -> None:
 @pytest.mark.parametrize(
     ("attack", "message"),
     [
-        (remove, "plan.json: is missing"),
-        (add, "engine/more: is not in the manifest"),
-        (truncate, "model.onnx: does not have its size"),
-        (link, "model.onnx: is a link"),
-        (link_folder, "engine: is a link"),
-        (pipe, "model.onnx: is a link or a special file"),
+        (remove, "plan.json is missing"),
+        (add, "engine/more is not in the manifest"),
+        (truncate, "model.onnx does not have its size"),
+        (link, "model.onnx is a link"),
+        (link_folder, "engine is a link"),
+        (pipe, "model.onnx is a link or a special file"),
         (no_manifest, "has no manifest.json"),
         (no_digest, "has no manifest.sha256"),
     ],
@@ -268,7 +268,7 @@ def test_no_such_bundle(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"not a zip"], ids=["empty", "text"])
 def test_a_file_that_is_no_zip(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(IntegrityError, match="damaged archive"):
+    with pytest.raises(IntegrityError, match="is not a bundle"):
         Bundle.open(tmp_path / "x")
 
 
@@ -300,6 +300,14 @@ def test_not_even_force_replaces_a_folder_that_is_no_bundle(tmp_path: Path) -> N
     (tmp_path / "home" / "thesis.tex").write_text("years of work")
     with pytest.raises(OutputError, match="is a folder but not a bundle"):
         check_target(tmp_path / "home", force=True)
+
+
+def test_not_even_force_replaces_a_file_that_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"months of training")
+    np.savez(tmp_path / "x.npz", x=np.zeros(2))  # a zip, but not ours
+    for name in ("m.onnx", "x.npz"):
+        with pytest.raises(OutputError, match="is a file but not a bundle"):
+            check_target(tmp_path / name, force=True)
 
 
 def test_finds_the_original_only_while_it_is_the_same(tmp_path: Path) -> None:

@@ -162,9 +162,17 @@ def test_check_refuses_a_dangling_link_as_taken(tmp_path: Path) -> None:
 def test_check_refuses_a_folder_that_is_not_writable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
-    with pytest.raises(OutputError, match="is not writable"):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)  # root may write anywhere
+    with pytest.raises(OutputError, match="cannot be written: Permission denied"):
         check_target(tmp_path / "out", force=False)
+
+
+def test_check_refuses_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="name too long"):
+        check_target(tmp_path / ("x" * 250), force=False)
 
 
 def test_a_bare_name_lands_in_the_working_folder(

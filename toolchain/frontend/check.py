@@ -166,7 +166,8 @@ def _check_node(
         known = {schema.name for schema in onnx.defs.get_all_schemas()}
         hint = nearest(node.op_type, known) or "give a custom operator a domain of its own"
         raise InputError(
-            f"unknown op {node.op_type} (opset {opset}) at {label(node)} of {source}", hint
+            f"unknown op {one_line(node.op_type)} (opset {opset}) at {label(node)} of {source}",
+            hint,
         )
     has_body = any(True for _ in subgraphs(node))  # the checker would miss the outer values
     if has_body or onnx.defs.get_schema(node.op_type, opset).deprecated:

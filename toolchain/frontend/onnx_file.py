@@ -1,5 +1,6 @@
 """Read an ONNX file, and say what it is when it is something else."""
 
+import zipfile
 from pathlib import Path
 
 import onnx
@@ -80,7 +81,7 @@ def refuse_pickle(path: Path) -> None:
             head = file.read(4)
     except OSError as cause:
         raise InputError(f"{path} cannot be read: {cause.strerror}") from cause
-    pickled = head.startswith((b"PK\x03\x04", b"\x80"))
+    pickled = head.startswith(b"\x80") or (head.startswith(b"PK\x03\x04") and _holds_pickle(path))
     if pickled and path.suffix != ".pt2":
         raise InputError(f"{path} is a pickled file, not an ONNX model", _PICKLE_HINT)
     if path.suffix in _PICKLES and not _looks_like_onnx(head):
@@ -99,6 +100,15 @@ def _read(path: Path) -> bytes:
     if not data:
         raise InputError(f"{path} is empty", _EXPORT_HINT)
     return data
+
+
+def _holds_pickle(path: Path) -> bool:
+    """Whether a zip is one of PyTorch's; a damaged one is taken for it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return True
 
 
 def _looks_like_onnx(head: bytes) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import onnx
 
+from .messages import one_line
+
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """The bodies of a control-flow node."""
@@ -76,4 +78,8 @@ def is_external(tensor: onnx.TensorProto) -> bool:
 def label(node: onnx.NodeProto) -> str:
     """What a message calls the node: its name, or what it writes."""
     outputs = ", ".join(name for name in node.output if name)
-    return f"node {node.name!r}" if node.name else f"the {node.op_type} that writes {outputs!r}"
+    return (
+        f"node {node.name!r}"
+        if node.name
+        else f"the {one_line(node.op_type)} that writes {outputs!r}"
+    )

@@ -58,8 +58,14 @@ def _place(cause: BaseException) -> str:
 
 
 def _import(name: str) -> ModuleType:
-    with _on_path(Path.cwd()):
-        return importlib.import_module(name)
+    try:
+        with _on_path(Path.cwd()):
+            return importlib.import_module(name)
+    except ModuleNotFoundError as cause:
+        if cause.name is None or not f"{name}.".startswith(f"{cause.name}."):
+            raise  # the module is there, but lacks another
+        hint = "give the command in the folder that holds it, or install it"
+        raise InputError(f"there is no module {cause.name!r}", hint) from cause
 
 
 def _load_file(path: Path) -> ModuleType:

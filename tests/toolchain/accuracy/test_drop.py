@@ -21,7 +21,7 @@ def test_refused(text: str) -> None:
     if text == "1":
         assert parse_drop(text) == 1.0
         return
-    with pytest.raises(UsageError, match="is not a drop"):
+    with pytest.raises(UsageError, match="is not from 0 to 100 %"):
         parse_drop(text)
 
 

@@ -59,7 +59,7 @@ def test_choice(spec: str, rows: list[Outputs], labelled: bool, name: str, why: 
         ("top1", LOGITS, False, UsageError, "--metric top1 needs labels"),
         ("top1", BOXES, True, InputError, "not boxes [1, 20, 6]"),
         ("best", LOGITS, True, UsageError, "unknown metric 'best'"),
-        ("no_module_here:f", LOGITS, True, InputError, "importing no_module_here failed"),
+        ("no_module_here:f", LOGITS, True, InputError, "there is no module 'no_module_here'"),
     ],
 )
 def test_refused(

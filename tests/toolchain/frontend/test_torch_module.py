@@ -142,7 +142,7 @@ def test_attack_a_pickle_in_the_place_of_example_inputs(folder: Path) -> None:
         pytest.param("user_nets:fails", {}, "ValueError: no weights here (user_nets", id="fails"),
         pytest.param("user_nets:number", {}, "returned a int", id="no-module"),
         pytest.param("user_nets:bild", {}, "did you mean build?", id="no-function"),
-        pytest.param("gone:build", {}, "No module named 'gone'", id="no-module-file"),
+        pytest.param("gone:build", {}, "there is no module 'gone'", id="no-module-file"),
         pytest.param("user_nets:build", {"": (1, 5, 8, 8)}, "exporting user_nets:build", id="bad"),
     ],
 )

@@ -43,7 +43,7 @@ def test_files_and_modules_are_found(folder: Path, spec: str) -> None:
         pytest.param("user_script.py:NUMBER", "no function 'NUMBER'", id="not-callable"),
         pytest.param("user_script.py", "names no function", id="no-colon"),
         pytest.param("gone.py:build", "there is no file gone.py", id="file"),
-        pytest.param("gone_module:build", "No module named 'gone_module'", id="module"),
+        pytest.param("gone_module:build", "there is no module 'gone_module'", id="module"),
         pytest.param("broken_script.py:f", "KeyError: 'lost' (broken_script.py line 3)", id="fail"),
         pytest.param("exits.py:f", "SystemExit: 3", id="exit"),
     ],
