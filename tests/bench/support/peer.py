@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def quantize(model: Path, feeds: Sequence[Feeds], target: Path) -> str:
         How it was made, and why not statically where that failed.
     """
     logging.getLogger().setLevel(logging.ERROR)  # it advises at length
-    with tempfile.TemporaryDirectory(prefix="hwc-peer-") as folder:
+    model, target = model.absolute(), target.absolute()
+    # Its preparation leaves files in the working directory.
+    with tempfile.TemporaryDirectory(prefix="hwc-peer-") as folder, chdir(folder):
         prepared, remark = _prepared(model, Path(folder) / "prepared.onnx")
         try:
             with attempt("static"):
