@@ -42,7 +42,12 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
     prepared = prepare(request, target, clock)
     with clock.stage("run the original"):
         part, held_out = _run_original(request.model, prepared)
-    metric = choose_metric(request.metric, part.outputs, labelled=labelled(part.samples))
+    metric = choose_metric(
+        request.metric,
+        part.outputs,
+        labelled=labelled(part.samples),
+        max_drop=request.max_drop,
+    )
     decisions = decide(request, target, prepared, clock)
     searched = search(request, decisions, part, metric, clock)
     with staged(request.target, force=request.force, archive=request.archive) as folder:

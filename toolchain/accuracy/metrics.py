@@ -64,19 +64,26 @@ class Agreement:
         return min(counted, key=np.mean, default=None)
 
 
-def choose_metric(spec: str, reference: Rows, *, labelled: bool) -> Metric:
+def choose_metric(spec: str, reference: Rows, *, labelled: bool, max_drop: float = 1.0) -> Metric:
     """Make the metric that the user named, or the one that fits the outputs.
+
+    With fewer samples than it takes to see a drop of `max_drop` in counts of right answers, `auto`
+    judges by the outputs' numbers: one changed answer among thirty is 3 %, and none says little.
 
     Args:
         spec: `auto`, `top1`, `top5` or `module:function`.
         reference: Outputs of the original model.
         labelled: Whether the samples have labels.
+        max_drop: The drop that matters, as a fraction.
 
     Raises:
         UsageError: No such metric, or it needs labels.
         InputError: The model's outputs do not fit the metric, or the function is not found.
     """
     if spec == "auto":
+        if len(reference) * max_drop < 1.0:
+            few = f"{len(reference)} samples are too few to count a drop of {max_drop:.2%} in"
+            return agreement(reference, few, counted=False)
         return _automatic(reference, labelled=labelled)
     if spec not in _TOP and ":" not in spec:
         raise UsageError(f"unknown metric '{spec}'", "use auto, top1, top5 or module:function")
@@ -98,12 +105,18 @@ def choose_metric(spec: str, reference: Rows, *, labelled: bool) -> Metric:
     return UserMetric(load_function(spec), spec)
 
 
-def agreement(reference: Rows, remark: str = "no labels") -> Agreement:
-    """The agreement that fits the original's outputs, judged by a few of them."""
+def agreement(reference: Rows, remark: str = "no labels", *, counted: bool = True) -> Agreement:
+    """The agreement that fits the original's outputs, judged by a few of them.
+
+    Without `counted`, measures that count samples are left out where an output has others.
+    """
     step = max(1, len(reference) // _EXAMPLES)
     examples = [reference[index] for index in range(0, len(reference), step)][:_EXAMPLES]
     kinds = {name: kind_of([out[name] for out in examples]) for name in examples[0]}
     measures = {name: agreement_measures(kind) for name, kind in kinds.items()}
+    if not counted:
+        smooth = {n: [m for m in named if not m[1].counted] for n, named in measures.items()}
+        measures = {name: smooth[name] or named for name, named in measures.items()}
     reasons = [
         f"{name} {list(examples[0][name].shape)} is {kind.kind} ({kind.why}): "
         + " and ".join(dict.fromkeys(title for title, _ in measures[name]))

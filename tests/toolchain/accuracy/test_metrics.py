@@ -121,3 +121,16 @@ def test_user_metric_of_a_file(tmp_path: Path) -> None:
     labels = [np.asarray(i) for i in (0, 1, 1)]
     metric = choose_metric(f"{tmp_path}/mine.py:f", rows, labelled=True)
     assert value_of(metric.score(rows, rows, labels)) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "name"),
+    [
+        pytest.param(99, "agreement (1 - FVU)", id="one answer is more than the drop"),
+        pytest.param(100, "top1", id="one answer is the drop"),
+    ],
+)
+def test_few_samples_are_judged_by_numbers(samples: int, name: str) -> None:
+    rng = np.random.default_rng(0)
+    rows = [{"logits": 9 * rng.standard_normal((1, 10))} for _ in range(samples)]
+    assert choose_metric("auto", rows, labelled=True, max_drop=0.01).name == name
