@@ -299,6 +299,13 @@ def _settings(options: Options) -> onnxruntime.SessionOptions:
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
     if options.optimised_path is not None:
         settings.optimized_model_filepath = str(options.optimised_path)
+        # Beside the graph: a protobuf holds 2 GiB at most, and nobody looks at the weights.
+        settings.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", "weights.bin"
+        )
+        settings.add_session_config_entry(
+            "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
+        )
     if options.profile:
         settings.enable_profiling = True
         folder = (

@@ -131,6 +131,8 @@ class _Writing:
             case Precision.INT4:
                 self._float(nodes, ir.DataType.FLOAT)
                 self.known.add(self.operands.to_int4(nodes[0]))
+            case Precision.FP16 | Precision.BF16 if precision in self.dialect.emulated:
+                self._emulated(nodes, DTYPES[precision])
             case Precision.FP16 | Precision.BF16 if self.dialect.casts:
                 self._float(nodes, DTYPES[precision])
             case _:
@@ -152,6 +154,25 @@ class _Writing:
             for out in node.outputs:
                 if kernels.is_float(out):
                     self.forms.produced(out, dtype or self.forms.original(out))
+
+    def _emulated(self, nodes: list[ir.Node], dtype: ir.DataType) -> None:
+        """Run nodes in fp32 on numbers of another float type, and round what they write to it."""
+        inside = {out for node in nodes for out in node.outputs}
+        for node in nodes:
+            fixed = _FP32_INPUTS.get(node.op_type, frozenset())
+            for index, value in enumerate(node.inputs):
+                if (
+                    value is None
+                    or value in inside
+                    or index in fixed
+                    or not kernels.is_float(value)
+                ):
+                    continue
+                computed = kernels.is_activation(value)
+                read = (self.forms if computed else self.operands).rounded(value, dtype)
+                node.replace_input_with(index, read)
+        for out in filter(kernels.is_float, nodes[-1].outputs):
+            self.forms.produced(out, ir.DataType.FLOAT, source=self.forms.rounded(out, dtype))
 
     def _int8(self, nodes: list[ir.Node]) -> None:
         """Run a kernel on integers: QuantizeLinear/DequantizeLinear around it."""

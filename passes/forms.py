@@ -10,6 +10,7 @@ import onnx_ir as ir
 from ..toolchain.naming import derived
 from .quantize import Affine
 
+HALF_QUANTIZE = 19  # the first opset in which QuantizeLinear takes float16
 SUFFIX = {
     ir.DataType.FLOAT: "fp32",
     ir.DataType.FLOAT16: "fp16",
@@ -75,7 +76,17 @@ class Forms:
         source = self._source.get(value, value)
         if source.dtype is dtype:
             return source
+        return self._cast(value, source, dtype)
+
+    def _cast(self, value: ir.Value, source: ir.Value, dtype: ir.DataType) -> ir.Value:
         return self._insert(value, SUFFIX[dtype], "Cast", [source], {"to": int(dtype)}, dtype)
+
+    def rounded(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """The tensor in fp32, every number rounded to another float type."""
+        full = ir.DataType.FLOAT
+        narrow = self._cast(value, self.as_float(value, full), dtype)
+        form = derived(SUFFIX[dtype], SUFFIX[full])
+        return self._insert(value, form, "Cast", [narrow], {"to": int(full)}, full)
 
     def as_int8(self, value: ir.Value, dtype: ir.DataType, *, channels: int = 0) -> ir.Value:
         """The tensor through QuantizeLinear and DequantizeLinear, in a float type.
@@ -85,6 +96,9 @@ class Forms:
         name = str(value.name)
         affine = self._mapping(name)
         source = self._source.get(value, value)
+        old = self.graph.opset_imports.get("", HALF_QUANTIZE) < HALF_QUANTIZE
+        if old and source.dtype is not ir.DataType.FLOAT:
+            source = self._cast(value, source, ir.DataType.FLOAT)
         zero = self._constant(derived(name, "zero"), affine.zero_point)
         scale = self._scale(name, affine, source.dtype or ir.DataType.FLOAT)
         inside = ir.DataType.from_numpy(affine.zero_point.dtype)

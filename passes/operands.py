@@ -42,6 +42,15 @@ class Operands:
         array = np.clip(tensor.numpy(), -most, most).astype(dtype.numpy())
         return constant(self._graph, name, array)
 
+    def rounded(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """A float constant in fp32, every number rounded to another float type."""
+        narrow = self.cast(value, dtype)
+        name = derived(str(narrow.name), SUFFIX[ir.DataType.FLOAT])
+        tensor = kernels.constant(narrow)
+        if tensor is None:
+            raise ValueError(f"{value.name}: not a constant")
+        return constant(self._graph, name, tensor.numpy().astype(np.float32))
+
     def quantise(self, node: ir.Node, weights: Weights, dtype: ir.DataType) -> None:
         """Put the quantised weight and bias of a Conv, Gemm or MatMul behind DequantizeLinear."""
         # Named after the node: two nodes may share a weight and still differ in scale.

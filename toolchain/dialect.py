@@ -32,6 +32,8 @@ class Dialect:
         qdq: int8 is written as QuantizeLinear/DequantizeLinear pairs; otherwise the graph stays
             float and the builder is told (Ascend).
         casts: fp16 and bf16 are written as Cast nodes; otherwise the builder is told.
+        emulated: Float precisions that are written as fp32 kernels on rounded numbers, to compute
+            what such a kernel would where there is none.
         float_outputs: Ops whose int8 kernel can also write float, so that no int8 reader means no
             QuantizeLinear (only where `quantized_outputs`).
         int8_float: The float type around an int8 kernel: of its biases, and of what it writes.
@@ -51,6 +53,7 @@ class Dialect:
     quantized_outputs: bool = False
     qdq: bool = True
     casts: bool = True
+    emulated: frozenset[Precision] = frozenset()
     float_outputs: frozenset[str] = frozenset()
     int8_float: Precision = Precision.FP32
     int8_channels: int = 1

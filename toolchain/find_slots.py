@@ -76,6 +76,19 @@ def merge_slots(graph: SlotGraph, alone: Collection[int]) -> SlotGraph:
     return SlotGraph(tuple(made[i] for i in order), tuple(edges))
 
 
+def withdraw(graph: SlotGraph, precision: Precision, tensors: Collection[str]) -> SlotGraph:
+    """Take a precision from every slot that touches one of the tensors, which it cannot hold."""
+
+    def without(slot: Slot) -> Slot:
+        left = tuple(choice for choice in slot.choices if choice.precision is not precision)
+        if left == slot.choices or not any(tensor in tensors for tensor in slot.tensors):
+            return slot
+        kept = slot.kept if len(left) > 1 else "it handles infinite numbers"
+        return replace(slot, choices=left, kept=kept)
+
+    return SlotGraph(tuple(map(without, graph.slots)), graph.edges)
+
+
 def _merged(slots: Sequence[Slot]) -> Slot:
     """One slot of several, in topological order; it may run in what all of them may."""
     if len(slots) == 1:

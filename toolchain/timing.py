@@ -111,6 +111,7 @@ class Paired:
 
 DEFAULT = Timing()
 OPENINGS = 4
+_FEWEST = 5  # runs of an engine that is measured apart
 _T_975 = 3.182  # 97.5th percentile of Student's t with OPENINGS - 1 degrees of freedom
 
 Open = Callable[[], Runner]
@@ -125,22 +126,28 @@ def paired_latency(a: Runner, b: Runner, feeds: Feeds, timing: Timing = DEFAULT)
     return _summary(*_runs(a, b, feeds, timing))
 
 
-def paired_openings(open_a: Open, open_b: Open, feeds: Feeds, timing: Timing = DEFAULT) -> Paired:
+def paired_openings(
+    open_a: Open, open_b: Open, feeds: Feeds, timing: Timing = DEFAULT, *, together: bool = True
+) -> Paired:
     """Measure two engines as `paired_latency` does, each opened anew several times.
 
     Two sessions of one and the same model differ by up to 3 % for as long as they live (where
     their memory came to lie), and the later one is not seldom the faster. So each is opened
     `OPENINGS` times, first one ahead and then the other, and the interval of the ratio is at least
-    that of the openings' medians (Student's t).
+    that of the openings' medians (Student's t). Where both at once would fill the memory, they are
+    opened one after the other (not `together`), and only whole openings are in turns.
     """
     share = replace(timing, seconds=timing.seconds / OPENINGS)
     parts, settled = [], True
     for opening in range(OPENINGS):
-        if opening % 2:
+        if not together:
+            times, done = _runs_apart((open_a, open_b), feeds, share, swapped=opening % 2 > 0)
+        elif opening % 2:
             b, a = open_b(), open_a()
+            times, done = _runs(a, b, feeds, share)
         else:
             a, b = open_a(), open_b()
-        times, done = _runs(a, b, feeds, share)
+            times, done = _runs(a, b, feeds, share)
         parts.append(times)
         settled = settled and done
     pooled = _summary(np.concatenate(parts), settled)
@@ -156,6 +163,25 @@ def _over_openings(parts: Sequence[_Samples], clock: Clock, pooled: Interval) ->
     centre, error = np.mean(medians), np.std(medians, ddof=1) / math.sqrt(len(medians))
     low, high = (float(np.exp(centre + sign * _T_975 * error)) for sign in (-1, 1))
     return Interval(pooled.value, min(low, pooled.low), max(high, pooled.high))
+
+
+def _runs_apart(
+    openers: tuple[Open, Open], feeds: Feeds, timing: Timing, *, swapped: bool
+) -> tuple[_Samples, bool]:
+    """As `_runs`, but never with both engines open."""
+    found: list[_Samples] = []
+    for opener in reversed(openers) if swapped else openers:
+        runner = opener()
+        repeat = _repeats(runner, feeds, timing)
+        stop = time.perf_counter() + timing.seconds / 2
+        times: list[tuple[float, float]] = []
+        while len(times) < _FEWEST or (len(times) < timing.max_runs and time.perf_counter() < stop):
+            times.append(_sample(runner, feeds, repeat))
+        found.append(np.array(times))
+        del runner  # before the next is opened
+    runs = min(map(len, found))
+    a, b = reversed(found) if swapped else found
+    return np.stack([a[:runs], b[:runs]], axis=1), False
 
 
 def _runs(a: Runner, b: Runner, feeds: Feeds, timing: Timing) -> tuple[_Samples, bool]:

@@ -130,4 +130,5 @@ def _unreadable(path: Path, cause: Exception) -> InputError:
             f"{path} holds pickled objects, which can run code when they are read",
             "save plain numeric arrays",
         )
-    return InputError(f"cannot read {path}: {cause}", "give an npz or npy file written by NumPy")
+    reason = getattr(cause, "strerror", None) or cause
+    return InputError(f"cannot read {path}: {reason}", "give an npz or npy file written by NumPy")

@@ -79,7 +79,8 @@ def collect(
 ) -> dict[str, Histogram]:
     """Run every sample twice: first for the ends of each histogram, then to count.
 
-    Memory holds one sample's tensors and the histograms, however many samples there are.
+    Memory holds one sample's tensors and the histograms, however many samples there are. A tensor
+    that holds NaN or infinity for a sample, as masked attention does, is left out: no 8 bits do.
 
     Args:
         runner: Returns at least the named tensors.
@@ -88,7 +89,7 @@ def collect(
         progress: Told of both passes.
 
     Raises:
-        InputError: There is no sample, or a tensor holds NaN or infinity.
+        InputError: There is no sample.
     """
     if not tensors:
         return {}
@@ -97,8 +98,9 @@ def collect(
     with progress.stage("calibrate: ranges") as step:
         for outputs in map(runner, samples()):
             count += 1
+            for name in [name for name in histograms if not _is_finite(outputs[name])]:
+                del histograms[name]
             for name, histogram in histograms.items():
-                _check_finite(name, outputs[name])
                 histogram.widen(outputs[name])
             step()
     if not count:
@@ -111,10 +113,6 @@ def collect(
     return histograms
 
 
-def _check_finite(name: str, values: Array) -> None:
-    """Refuse NaN and infinity: both show in the extremes, so no mask is needed."""
-    if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
-        raise InputError(
-            f"tensor {name!r} holds NaN or infinity for a calibration sample",
-            "check the calibration data and its preprocessing",
-        )
+def _is_finite(values: Array) -> bool:
+    """Whether there is no NaN or infinity: both show in the extremes, so no mask is needed."""
+    return not values.size or bool(np.isfinite(values.min()) and np.isfinite(values.max()))

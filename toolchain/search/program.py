@@ -1,7 +1,11 @@
 """A search problem as a mixed-integer linear program over slots and format changes."""
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -92,13 +96,14 @@ class Program:
         objective = self.figures[self.objective]
         costs = np.array([objective.get(x, 0.0) for x in range(self.variables)])
         matrix, lower, upper = self._matrix()
-        result = milp(
-            costs * (_OBJECTIVE_SCALE / (np.abs(costs).max() or 1.0)),
-            integrality=np.arange(self.variables) < len(self.choices),
-            bounds=Bounds(0.0, 1.0),
-            constraints=LinearConstraint(matrix, lower, upper),
-            options={"time_limit": seconds, "mip_rel_gap": 0.0},
-        )
+        with _silent():
+            result = milp(
+                costs * (_OBJECTIVE_SCALE / (np.abs(costs).max() or 1.0)),
+                integrality=np.arange(self.variables) < len(self.choices),
+                bounds=Bounds(0.0, 1.0),
+                constraints=LinearConstraint(matrix, lower, upper),
+                options={"time_limit": seconds, "mip_rel_gap": 0.0},
+            )
         if result.x is None:
             return None
         chosen = [max(pick, key=lambda x: result.x[x]) for pick in self.picks]
@@ -179,3 +184,17 @@ def _possible(problem: Problem) -> npt.NDArray[np.bool_]:
 def _difference(left: Terms, right: Terms) -> Terms:
     """The expression left - right."""
     return {x: left.get(x, 0.0) - right.get(x, 0.0) for x in left.keys() | right.keys()}
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep HiGHS off the terminal: it prints left-over debug lines to file descriptor 1 itself."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -10,7 +10,7 @@ from ...passes.apply import PlanWriter
 from ...toolchain.accuracy.samples import each
 from ...toolchain.calibration import Range, collect, ranges
 from ...toolchain.engine import TimedBuild
-from ...toolchain.find_slots import find_slots, merge_slots
+from ...toolchain.find_slots import find_slots, merge_slots, withdraw
 from ...toolchain.latency import build_cost
 from ...toolchain.latency.attribute import own_kernels
 from ...toolchain.latency.cost import CostModel
@@ -67,16 +67,19 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
     with progress.stage("find the decisions"):
         seen = annotate(prepared.model, reference, prepared.feeds)
         slots = find_slots(seen, target.dialect, precisions)
-        if _is_ort(target):
+        if _measurable(target, slots):
             ran = ort.running_graph(prepared.model)
             slots = merge_slots(slots, own_kernels(ran, slots))
     unsigned = target.dialect.unsigned_activations
     limits = _calibrate(request, prepared, slots, progress, unsigned=unsigned)
+    infinite = {tensor for slot in slots.slots for tensor in slot.tensors} - set(limits)
+    slots = withdraw(slots, Precision.INT8, infinite)
     writer = PlanWriter(prepared.model, slots, dialect=target.dialect, ranges=limits)
-    simulated = replace(target.dialect, qdq=True, casts=True)
+    emulated = frozenset({Precision.BF16})  # which no CPU kernel computes in
+    simulated = replace(target.dialect, qdq=True, casts=True, emulated=emulated)
     simulator = PlanWriter(prepared.model, slots, dialect=simulated, ranges=limits)
     cost = _price(request, target, prepared, writer, progress)
-    time = _timer(prepared, writer) if _is_ort(target) else None
+    time = _timer(prepared, writer) if _measurable(target, slots) else None
     return Decisions(slots, cost, writer, simulator, time, notes)
 
 
@@ -102,7 +105,7 @@ def _precisions(
 def _calibrate(
     request: Request, prepared: Prepared, slots: SlotGraph, progress: Progress, *, unsigned: bool
 ) -> dict[str, Range]:
-    """The range of every tensor that an int8 slot may read or write."""
+    """The range of every tensor that an int8 slot may read or write, and that holds no infinity."""
     tensors = sorted(
         {
             tensor
@@ -126,7 +129,7 @@ def _price(
     request: Request, target: Target, prepared: Prepared, writer: PlanWriter, progress: Progress
 ) -> CostModel:
     """A measured table where the device is this machine's CPU, estimates elsewhere."""
-    if not _is_ort(target):
+    if not _measurable(target, writer.slots):
         return build_cost.from_profile(writer.slots, target.profile)
     version = str(target.backend.version())
     setting = Setting(target.profile.name, "onnxruntime", version, THREADS)
@@ -163,9 +166,10 @@ def _timer(prepared: Prepared, writer: PlanWriter) -> Callable[[Plan], Measureme
     return time
 
 
-def _is_ort(target: Target) -> bool:
-    """Whether kernels can be looked at and timed here."""
-    return target.here and target.backend.name == ort.Ort.name
+def _measurable(target: Target, slots: SlotGraph) -> bool:
+    """Whether kernels can be looked at and timed here, and there is something to choose."""
+    here = target.here and target.backend.name == ort.Ort.name
+    return here and any(len(slot.choices) > 1 for slot in slots.slots)
 
 
 def plan_fp32(slots: SlotGraph) -> Plan:

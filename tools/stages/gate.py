@@ -22,7 +22,6 @@ from ...toolchain.timing import (
     Paired,
     Timing,
     latency,
-    paired_latency,
     paired_openings,
 )
 from ...toolchain.verify import GateDecision, Numbers, Tolerance, compare_outputs, gate, owed
@@ -181,9 +180,8 @@ class Gate:
         def compiled() -> Runner:
             return load(self.folder, engine, threads)
 
-        if self._size() > _BIG:  # opening takes long, and two at once much memory
-            return paired_latency(original(), compiled(), self.prepared.feeds, timing)
-        return paired_openings(original, compiled, self.prepared.feeds, timing)
+        small = _weight_bytes(self.prepared.original) <= _BIG
+        return paired_openings(original, compiled, self.prepared.feeds, timing, together=small)
 
     def _original(self) -> Delivery:
         """The original graph as the deliverable; its time is its own."""
@@ -214,18 +212,24 @@ class Gate:
         count = min(GOLDEN, len(self.report))
         return tuple((self.report.samples[i].feeds, self.report.outputs[i]) for i in range(count))
 
-    def _size(self) -> int:
-        """Bytes of the original's weights."""
-        return _weight_bytes(self.prepared.original)
-
     def _save(self, model: ir.Model) -> Path:
         path = self.folder / MODEL
         data = path.with_name(f"{MODEL}.data")
         for old in (path, data):
             old.unlink(missing_ok=True)
-        big = _weight_bytes(model) > _BIG
-        ir.save(model, path, external_data=data.name if big else None)
+        if _weight_bytes(model) > _BIG:
+            ir.save(model, path, external_data=data.name)
+        else:
+            ir.save(ir.external_data.load_to_model(model.clone()), path)
+        _let_go(model)
         return path
+
+
+def _let_go(model: ir.Model) -> None:
+    """Unmap external weights that were read: their pages count as this process's memory."""
+    for value in model.graph.initializers.values():
+        if isinstance(value.const_value, ir.ExternalTensor):
+            value.const_value.release()
 
 
 def _weight_bytes(model: ir.Model) -> int:
