@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hwc.toolchain.dialect import Dialect, Int4Form
-from hwc.toolchain.find_slots import merge_slots
+from hwc.toolchain.find_slots import merge_slots, withdraw
 from hwc.toolchain.plan import Precision
 from hwc.toolchain.slots import Edge, Slot, SlotGraph, Work
 
@@ -406,3 +406,16 @@ def test_one_with_two_readers_stays(find: FindSlots) -> None:
 def test_one_that_is_an_output_stays(find: FindSlots) -> None:
     graph = find("g (float[2] x) => (float[2] s, float[2] y) { s = Neg (x) y = Abs (s) }")
     assert merge_slots(graph, alone={1}) == graph
+
+
+def test_a_precision_is_withdrawn_from_what_touches_a_tensor(find: FindSlots) -> None:
+    graph = find(
+        """g (float[2,4] x) => (float[2,4] y)
+        { a = Add (x, x) b = Mul (a, x) c = Mul (b, b) y = Exp (c) }""",
+        replace(FULL, ops={Precision.INT8: INT8}),
+    )
+    a, b, c, exp = withdraw(graph, Precision.INT8, {"a"}).slots
+    assert [choices(slot) for slot in (a, b, c)] == [["fp32"], ["fp32"], ["fp32", "int8"]]
+    assert [slot.kept for slot in (a, b, c)] == ["it handles infinite numbers"] * 2 + [""]
+    assert exp == graph.slots[3]
+    assert withdraw(graph, Precision.INT8, set()) == graph

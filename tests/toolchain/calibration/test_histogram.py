@@ -63,12 +63,12 @@ def test_memory_of_a_large_tensor_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf], ids=["nan", "inf", "minus-inf"])
-def test_non_finite_values_are_refused_by_name(bad: float) -> None:
+def test_a_tensor_with_non_finite_values_is_left_out(bad: float) -> None:
     def runner(feeds: Feeds) -> dict[str, Array]:
         return {"fine": feeds["x"], "conv_3": np.array([1.0, bad, 2.0], np.float32)}
 
-    with pytest.raises(InputError, match="'conv_3' holds NaN or infinity"):
-        collect(runner, lambda: _normal(1), tensors=["fine", "conv_3"], progress=Silent())
+    found = collect(runner, lambda: _normal(1), tensors=["fine", "conv_3"], progress=Silent())
+    assert set(found) == {"fine"}
 
 
 def test_no_samples_are_refused() -> None:
