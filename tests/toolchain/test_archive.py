@@ -139,7 +139,7 @@ def test_damage(tmp_path: Path) -> None:
     data[60] ^= 0xFF
     path.write_bytes(data)
     (tmp_path / "out").mkdir()
-    with pytest.raises(IntegrityError, match=r"damaged|is not a bundle"):
+    with pytest.raises(IntegrityError, match="damaged"):
         unpack(path, tmp_path / "out")
 
 
@@ -147,7 +147,7 @@ def test_damage(tmp_path: Path) -> None:
 def test_cut_short(tmp_path: Path, size: int) -> None:
     path = archive(tmp_path / "x.zip", {"a": bytes(range(256)) * 10})
     path.write_bytes(path.read_bytes()[:size])
-    refused(path, "damaged")
+    refused(path, "damaged" if size > 1 else "is not a bundle")
 
 
 def refused(

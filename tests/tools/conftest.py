@@ -1,6 +1,10 @@
-"""A real, small bundle for the command line to work on, and a way to call the command line."""
+"""A real, small bundle for the command line to work on, and ways to call the command line."""
 
-from collections.abc import Callable
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +29,7 @@ from hwc.toolchain.plan import NodeChoice, Plan, Precision
 from hwc.toolchain.report import Latency, Measured, Origin, Report, SlotRow
 from hwc.toolchain.timing import Interval
 from hwc.toolchain.verify import Numbers, owed
-from hwc.tools.cli import hwc
+from hwc.tools.cli import hwc, main
 
 FIGURE = Figure(1.0, "a test", Confidence.LOW)
 PROFILE = DeviceProfile(
@@ -50,6 +54,21 @@ DEPLOYED = """
 <ir_version: 10, opset_import: ["" : 20]>
 deployed (float[batch,4] x) => (float[batch,4] y) { y = Add(x, x) }
 """
+NET = """
+<ir_version: 10, opset_import: ["" : 17]>
+net (float[batch,3,16,16] x) => (float[batch,4] y)
+<float[16,3,3,3] w1, float[64,16,3,3] w2, float[64,64,3,3] w3, float[4,64] w4> {
+  conv1 = Conv<pads = [1, 1, 1, 1]>(x, w1)
+  relu1 = Relu(conv1)
+  conv2 = Conv<strides = [2, 2]>(relu1, w2)
+  relu2 = Relu(conv2)
+  conv3 = Conv<pads = [1, 1, 1, 1]>(relu2, w3)
+  pool = GlobalAveragePool(conv3)
+  flat = Flatten(pool)
+  y = Gemm<transB = 1>(flat, w4)
+}
+"""
+SAMPLES = 24
 SLOTS = (
     SlotRow(
         "conv1", "Conv", "int8", "4.1x faster alone", {"fp32": 41.0, "int8": 10.0}, {"int8": 0.002}
@@ -146,3 +165,101 @@ def call() -> Callable[..., Result]:
         return CliRunner().invoke(hwc, [str(argument) for argument in arguments])
 
     return invoke
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a call of the command line ended."""
+
+    code: object
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A working folder with a model, data and bundles, from which `hwc` is called as users do.
+
+    Attributes:
+        folder: Holds `work` (the working folder) and `tmp` (for temporary files), no more.
+        table: A latency table that has all rows, outside of the folder.
+        capture: Reads what the process wrote, native libraries included.
+    """
+
+    folder: Path
+    table: Path
+    capture: pytest.CaptureFixture[str]
+
+    def hwc(self, *arguments: object) -> Ended:
+        """Call the command line in this process."""
+        self.capture.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return Ended(end.value.code, *self.capture.readouterr())
+
+    def compiling(self, *arguments: object, model: str = "model.onnx") -> tuple[object, ...]:
+        """The arguments of `hwc compile` without progress."""
+        return ("compile", model, "-q", "--table", self.table, *arguments)
+
+    def refuses(self, *arguments: object, code: int) -> str:
+        """Call what must fail with one line and change nothing; that line."""
+        before = self.snapshot()
+        ended = self.hwc(*arguments)
+        line = ended.err.removeprefix("hwc: error: ")
+        assert ended == Ended(code, "", f"hwc: error: {line}")
+        assert line.count("\n") == 1
+        assert line.endswith("\n")
+        assert self.snapshot() == before
+        return line.strip()
+
+    def snapshot(self) -> dict[str, bytes | None]:
+        """Every file with its content, every folder with None."""
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes() if path.is_file() else None
+            for path in self.folder.rglob("*")
+        }
+
+
+@pytest.fixture(scope="session")
+def compiled(
+    tmp_path_factory: pytest.TempPathFactory, parse_graph: Callable[[str], onnx.ModelProto]
+) -> Path:
+    """A folder with a model, data, and its bundles for this machine and for a Jetson."""
+    folder = tmp_path_factory.mktemp("compiled")
+    model, data = folder / "model.onnx", folder / "data.npz"
+    onnx.save(parse_graph(NET), model)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((SAMPLES, 3, 16, 16), np.float32)
+    np.savez(data, x=x, label=rng.integers(0, 4, SAMPLES))
+    np.savez(folder / "one.npz", x=x[:1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # the bundles note where the original is
+        for device, name in (("host", "host.hwc"), ("jetson_orin", "orin.hwc")):
+            asked = ["compile", "model.onnx", "--device", device, "-o", name, "-q"]
+            more = ["--data", "data.npz", "--max-drop", "100%", "--table", "table.sqlite"]
+            with pytest.raises(SystemExit) as end:
+                main([*asked, *more])
+            assert end.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def desk(
+    compiled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Iterator[Desk]:
+    """A working folder of its own for a test."""
+    table = compiled / "table.sqlite"
+    work, temporary = tmp_path / "work", tmp_path / "tmp"
+    shutil.copytree(compiled, work, ignore=shutil.ignore_patterns(f"{table.name}*"))
+    temporary.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a user's module is imported from here
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield Desk(tmp_path, table, capfd)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
