@@ -2,21 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Self
 
 from .codec import canonical, parse
 from .engine import Check
+from .origin import Origin
 from .timing import Clock, Interval, Spread
 from .verify import GateDecision, Numbers
-
-
-class Origin(StrEnum):
-    """Where a time comes from; an estimate never poses as a measurement."""
-
-    MEASURED = "measured"
-    BORROWED = "borrowed"
-    ESTIMATED = "estimated"
 
 
 @dataclass(frozen=True, slots=True)

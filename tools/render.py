@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..toolchain.engine import Status
+from ..toolchain.origin import Origin
 from ..toolchain.progress import Progress, Silent
-from ..toolchain.report import Attempt, Latency, Measured, Origin, Quality, Report
+from ..toolchain.report import Attempt, Latency, Measured, Quality, Report
 from ..toolchain.timing import Interval
 
 _PIPE_WIDTH = 160  # a file or a pipe has no width: long lines are better there than folded ones

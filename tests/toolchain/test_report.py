@@ -5,7 +5,8 @@ import json
 import pytest
 from hwc.toolchain.engine import Check, Status
 from hwc.toolchain.errors import InputError
-from hwc.toolchain.report import Attempt, Latency, Measured, Origin, Quality, Report, SlotRow
+from hwc.toolchain.origin import Origin
+from hwc.toolchain.report import Attempt, Latency, Measured, Quality, Report, SlotRow
 from hwc.toolchain.timing import Clock, Interval, Spread
 from hwc.toolchain.verify import GateDecision, Numbers
 from hypothesis import given, settings

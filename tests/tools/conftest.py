@@ -25,8 +25,9 @@ from hwc.toolchain.bundle import (
 )
 from hwc.toolchain.device import Confidence, DeviceProfile, Figure
 from hwc.toolchain.engine import Engine
+from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import NodeChoice, Plan, Precision
-from hwc.toolchain.report import Latency, Measured, Origin, Report, SlotRow
+from hwc.toolchain.report import Latency, Measured, Report, SlotRow
 from hwc.toolchain.timing import Interval
 from hwc.toolchain.verify import Numbers, owed
 from hwc.tools.cli import hwc, main

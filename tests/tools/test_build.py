@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 from hwc.toolchain.bundle import Bundle
 from hwc.toolchain.errors import ConstraintError, DeviceError, OutputError
-from hwc.toolchain.report import Origin
+from hwc.toolchain.origin import Origin
 from hwc.toolchain.timing import Clock, Interval, Paired, Spread
 from hwc.toolchain.verify import NUMBERS
 from hwc.tools import build, verification

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from hwc.toolchain.engine import Check, Status
-from hwc.toolchain.report import Attempt, Latency, Measured, Origin, Quality, Report
+from hwc.toolchain.origin import Origin
+from hwc.toolchain.report import Attempt, Latency, Measured, Quality, Report
 from hwc.toolchain.timing import Clock, Interval, Spread
 from hwc.toolchain.verify import GateDecision, Numbers
 from hwc.tools.render import (

@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..device import DeviceProfile
+from ..origin import Origin
 from ..plan import NodeChoice, Precision
 from ..slots import SlotGraph
 from .cost import CostModel
 from .estimate import boundary_us, estimate_us, executed
 from .measure import Measurement
 from .table import BoundaryRow, KernelRow, LatencyTable
-from .timing import Setting, Source, Timing
+from .timing import Setting, Timing
 from .wiring import FORMATS, format_of
 
 Convert = Callable[[int, Precision, Precision], float]
@@ -66,7 +67,7 @@ def from_table(
         return times[graph.slots[slot].key, choice.precision.value]
 
     convert = _fitted(list(table.boundaries()))
-    model = _model(graph, kernel, convert, Source.MEASURED)
+    model = _model(graph, kernel, convert, Origin.MEASURED)
     int8, fp32 = FORMATS.index(Precision.INT8), FORMATS.index(Precision.FP32)
     for index, edge in enumerate(graph.edges):
         if edge.producer >= 0 and graph.slots[edge.producer].op in free:
@@ -124,7 +125,7 @@ def from_profile(graph: SlotGraph, profile: DeviceProfile) -> CostModel:
     def convert(elements: int, before: Precision, after: Precision) -> float:
         return boundary_us(elements, before, after, profile).us
 
-    return _model(graph, kernel, convert, Source.ESTIMATED)
+    return _model(graph, kernel, convert, Origin.ESTIMATED)
 
 
 def _ride_edges(graph: SlotGraph, slot: int) -> list[int]:
@@ -138,7 +139,7 @@ def _ride_edges(graph: SlotGraph, slot: int) -> list[int]:
 
 
 def _model(
-    graph: SlotGraph, kernel: Callable[[int, NodeChoice], float], convert: Convert, source: Source
+    graph: SlotGraph, kernel: Callable[[int, NodeChoice], float], convert: Convert, source: Origin
 ) -> CostModel:
     most = max((len(slot.choices) for slot in graph.slots), default=1)
     node_us = np.full((len(graph.slots), most), np.inf)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ..origin import Origin
 from ..plan import NodeChoice, Precision
 from ..slots import SlotGraph
-from .timing import Source
 from .wiring import FORMATS, Floats, Plans, Wiring
 
 _CHUNK = 1 << 17  # slots priced at once: the temporary arrays stay in cache
@@ -20,7 +20,7 @@ class SlotCost:
     slot: str
     choice: NodeChoice
     us: float
-    source: Source
+    source: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class BoundaryCost:
     before: Precision
     after: Precision
     us: float
-    source: Source
+    source: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class CostModel:
         node_us: Time of each slot under each choice; shape (S, K), infinite where there is no such
             choice.
         boundary_us: Time of a conversion [edge, from, to]; shape (E, F, F), finite.
-        node_source: A `Source` for each of `node_us`.
-        boundary_source: A `Source` for each of `boundary_us`.
+        node_source: A `Origin` for each of `node_us`.
+        boundary_source: A `Origin` for each of `boundary_us`.
         fixed_us: What every plan pays.
         wiring: How the edges tie the slots together; derived.
     """
@@ -138,7 +138,7 @@ class CostModel:
                 FORMATS[before],
                 FORMATS[after],
                 float(self.boundary_us[edge, before, after]),
-                Source(self.boundary_source[edge, before, after]),
+                Origin(self.boundary_source[edge, before, after]),
             )
             for edge, before, mask in zip(
                 wiring.edges, formats[wiring.producers, 0], wanted, strict=True
@@ -151,7 +151,7 @@ class CostModel:
                 slot.name,
                 slot.choices[k],
                 float(self.node_us[s, k]),
-                Source(self.node_source[s, k]),
+                Origin(self.node_source[s, k]),
             )
             for s, (slot, k) in enumerate(zip(self.graph.slots, plan, strict=True))
         ]

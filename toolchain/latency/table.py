@@ -14,8 +14,9 @@ from typing import Any, Self
 import platformdirs
 
 from ..errors import HwcError, InputError, OutputError
+from ..origin import Origin
 from ..plan import Precision
-from .timing import HINT, Setting, Source, Timing
+from .timing import HINT, Setting, Timing
 
 APPLICATION_ID = 0x68776C74  # "hwlt", so that another program's database is told apart
 SCHEMA_VERSION = 1
@@ -237,7 +238,7 @@ def _boundary(row: Columns) -> BoundaryRow:
 def _timing(columns: Columns) -> Timing:
     """The timing columns of a row, checked."""
     median, p10, p90, runs, cpu, *setting, date, source = columns
-    return Timing(median, p10, p90, runs, cpu, Setting(*setting), date, Source(source))
+    return Timing(median, p10, p90, runs, cpu, Setting(*setting), date, Origin(source))
 
 
 @contextmanager

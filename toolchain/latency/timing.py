@@ -2,25 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..origin import Origin
 
 LONGEST_US = 1e9  # a kernel of a quarter of an hour is a damaged row, not a kernel
 LONGEST_TEXT = 256
 HINT = "delete the table, or name another with --table"
-
-
-class Source(StrEnum):
-    """Where a time comes from; an estimate never poses as a measurement."""
-
-    MEASURED = "measured"
-    BORROWED = "borrowed"
-    ESTIMATED = "estimated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +63,7 @@ class Timing:
     cpu_us: float | None
     setting: Setting
     date: str
-    source: Source
+    source: Origin
 
     def __post_init__(self) -> None:
         times = (self.p10_us, self.median_us, self.p90_us, self.cpu_us or 0.0)
@@ -80,7 +72,7 @@ class Timing:
                 raise InputError(f"a latency row says {time!r} microseconds", HINT)
         if not self.p10_us <= self.median_us <= self.p90_us:
             raise InputError("a latency row's percentiles are out of order", HINT)
-        if not isinstance(self.runs, int) or self.runs < (self.source is not Source.ESTIMATED):
+        if not isinstance(self.runs, int) or self.runs < (self.source is not Origin.ESTIMATED):
             raise InputError(f"a latency row counts {self.runs!r} runs", HINT)
         _check_date(self.date)
 
@@ -90,12 +82,12 @@ class Timing:
     ) -> Self:
         """The timing of these runs (shape (runs,), microseconds), dated now."""
         p10, median, p90 = (float(value) for value in np.percentile(us, (10, 50, 90)))
-        return cls(median, p10, p90, len(us), cpu_us, setting, _now(), Source.MEASURED)
+        return cls(median, p10, p90, len(us), cpu_us, setting, _now(), Origin.MEASURED)
 
     @classmethod
     def estimated(cls, us: float, setting: Setting) -> Self:
         """An estimate, dated now."""
-        return cls(us, us, us, 0, None, setting, _now(), Source.ESTIMATED)
+        return cls(us, us, us, 0, None, setting, _now(), Origin.ESTIMATED)
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""Stage 5: the report, and the bundle on disk."""
+"""Stage 6: the report, and the bundle on disk."""
 
 import platform
 from datetime import UTC, datetime
@@ -13,8 +13,9 @@ from ...backends import ort
 from ...toolchain.bundle import GOLDEN, MODEL, PLAN, REPORT, Manifest, Source, seal, write_golden
 from ...toolchain.frontend.external import data_files
 from ...toolchain.latency.cost import Breakdown
+from ...toolchain.origin import Origin
 from ...toolchain.plan import Plan, Precision
-from ...toolchain.report import Latency, Measured, Origin, Report, SlotRow
+from ...toolchain.report import Latency, Measured, Report, SlotRow
 from ...toolchain.search.problem import Problem
 from ...toolchain.slots import Slot, SlotGraph
 from ...toolchain.timing import Clock

@@ -21,7 +21,8 @@ from hwc.toolchain.latency.cost import CostModel
 from hwc.toolchain.latency.estimate import estimate_us
 from hwc.toolchain.latency.measure import probe_plans
 from hwc.toolchain.latency.table import LatencyTable, Mode
-from hwc.toolchain.latency.timing import Setting, Source
+from hwc.toolchain.latency.timing import Setting
+from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import NodeChoice, Plan, Precision
 from hwc.toolchain.slots import Edge, SlotGraph
 
@@ -68,7 +69,7 @@ def test_the_price_of_every_plan_is_what_it_takes(
     cost = model_of(bench, tmp_path / "t.sqlite")
     prices = cost.price(np.array(every_plan(bench.graph)))
     np.testing.assert_allclose(prices, truths(bench), atol=1e-5)
-    assert set(cost.node_source[np.isfinite(cost.node_us)]) == {Source.MEASURED}
+    assert set(cost.node_source[np.isfinite(cost.node_us)]) == {Origin.MEASURED}
 
 
 def test_conversions_of_sizes_that_were_not_measured_lie_on_the_line(
@@ -94,7 +95,7 @@ def test_equal_kernels_share_one_row(machine: MakeMachine, tmp_path: Path) -> No
     assert set(rows) == {*bench.kernels, (fixed_key(bench.graph), "fixed")}
     assert rows["k1", "int8"].median_us == pytest.approx(12.0)
     assert rows["k1", "int8"].setting == SETTING
-    assert rows["k1", "fp32"].source is Source.MEASURED
+    assert rows["k1", "fp32"].source is Origin.MEASURED
 
 
 def test_a_table_of_another_graph_serves_where_it_has_the_kernels(
@@ -178,8 +179,8 @@ def test_a_profile_gives_estimates_that_say_so(machine: MakeMachine, device: str
     choices = (FP32, *map(NodeChoice, lower))
     graph = SlotGraph(tuple(replace(slot, choices=choices) for slot in graph.slots), graph.edges)
     cost = from_profile(graph, profile)
-    assert set(cost.node_source.ravel()) == {Source.ESTIMATED}
-    assert set(cost.boundary_source.ravel()) == {Source.ESTIMATED}
+    assert set(cost.node_source.ravel()) == {Origin.ESTIMATED}
+    assert set(cost.boundary_source.ravel()) == {Origin.ESTIMATED}
     assert np.isfinite(cost.node_us).all()
     assert (cost.node_us > 0).all()
     best = NodeChoice(lower[0])

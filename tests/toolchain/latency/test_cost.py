@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from hwc.toolchain.latency.cost import CostModel
-from hwc.toolchain.latency.timing import Source
 from hwc.toolchain.latency.wiring import FORMATS, format_of
+from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import NodeChoice, Precision
 from hwc.toolchain.slots import Edge, Slot, SlotGraph, Work
 from hypothesis import given, settings
@@ -29,8 +29,8 @@ def _model(graph: SlotGraph, rng: np.random.Generator) -> CostModel:
         graph,
         node_us,
         boundary_us,
-        np.full(node_us.shape, Source.MEASURED),
-        np.full(boundary_us.shape, Source.ESTIMATED),
+        np.full(node_us.shape, Origin.MEASURED),
+        np.full(boundary_us.shape, Origin.ESTIMATED),
         fixed_us=3.0,
     )
 
@@ -137,8 +137,8 @@ def test_conversions_are_shared_and_the_outside_is_fp32(
 
 def test_costs_say_where_they_come_from() -> None:
     breakdown = _fork().explain(np.array([1, 1, 1, 1]))
-    assert {cost.source for cost in breakdown.slots} == {Source.MEASURED}
-    assert {cost.source for cost in breakdown.boundaries} == {Source.ESTIMATED}
+    assert {cost.source for cost in breakdown.slots} == {Origin.MEASURED}
+    assert {cost.source for cost in breakdown.boundaries} == {Origin.ESTIMATED}
 
 
 def test_an_illegal_choice_has_no_price() -> None:

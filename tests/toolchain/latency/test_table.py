@@ -16,11 +16,12 @@ from hwc.toolchain.latency.table import (
     Mode,
     default_path,
 )
-from hwc.toolchain.latency.timing import Setting, Source, Timing
+from hwc.toolchain.latency.timing import Setting, Timing
+from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import Precision
 
 SETTING = Setting("host", "onnxruntime", "1.32.0", 2)
-TIMING = Timing(10.0, 9.0, 12.0, 50, 19.5, SETTING, "2026-01-31T10:00:00+00:00", Source.MEASURED)
+TIMING = Timing(10.0, 9.0, 12.0, 50, 19.5, SETTING, "2026-01-31T10:00:00+00:00", Origin.MEASURED)
 KERNEL = KernelRow("Conv|group=1|1x3x8x8", "int8", TIMING)
 BOUNDARY = BoundaryRow(Precision.FP32, Precision.INT8, 192, TIMING)
 
@@ -45,7 +46,7 @@ def test_rows_come_back(path: Path) -> None:
 
 
 def test_a_row_replaces_the_one_with_its_key(path: Path) -> None:
-    again = replace(TIMING, median_us=11.0, cpu_us=None, source=Source.BORROWED)
+    again = replace(TIMING, median_us=11.0, cpu_us=None, source=Origin.BORROWED)
     with LatencyTable.open(path, Mode.WRITE) as table:
         table.put(KernelRow(KERNEL.key, "int8", again))
         table.put(KernelRow(KERNEL.key, "fp32", TIMING))

@@ -5,21 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hwc.toolchain.errors import InputError
-from hwc.toolchain.latency.timing import Setting, Source, Timing
+from hwc.toolchain.latency.timing import Setting, Timing
+from hwc.toolchain.origin import Origin
 
 SETTING = Setting("host", "onnxruntime", "1.32.0", 2)
-GOOD = Timing(10.0, 9.0, 12.0, 50, 19.5, SETTING, "2026-01-31", Source.MEASURED)
+GOOD = Timing(10.0, 9.0, 12.0, 50, 19.5, SETTING, "2026-01-31", Origin.MEASURED)
 
 
 def test_measured_has_the_runs_spread() -> None:
     timing = Timing.measured(np.arange(1.0, 102.0), SETTING, cpu_us=99.0)
     assert (timing.p10_us, timing.median_us, timing.p90_us) == (11.0, 51.0, 91.0)
-    assert (timing.runs, timing.cpu_us, timing.source) == (101, 99.0, Source.MEASURED)
+    assert (timing.runs, timing.cpu_us, timing.source) == (101, 99.0, Origin.MEASURED)
 
 
 def test_an_estimate_counts_no_runs() -> None:
     timing = Timing.estimated(5.0, SETTING)
-    assert (timing.median_us, timing.runs, timing.source) == (5.0, 0, Source.ESTIMATED)
+    assert (timing.median_us, timing.runs, timing.source) == (5.0, 0, Origin.ESTIMATED)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_an_estimate_counts_no_runs() -> None:
         ({"p10_us": 11.0}, "out of order"),
         ({"p90_us": 9.5}, "out of order"),
         ({"runs": 0}, "0 runs"),
-        ({"runs": -1, "source": Source.ESTIMATED}, "-1 runs"),
+        ({"runs": -1, "source": Origin.ESTIMATED}, "-1 runs"),
         ({"runs": 2.5}, "2.5 runs"),
         ({"date": "yesterday"}, "dated 'yesterday'"),
         ({"date": None}, "dated None"),

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from hwc.toolchain.latency.cost import CostModel
-from hwc.toolchain.latency.timing import Source
 from hwc.toolchain.latency.wiring import FORMATS
+from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import NodeChoice, Precision
 from hwc.toolchain.search.problem import Indices, Problem
 from hwc.toolchain.slots import Edge, Slot, SlotGraph, Work
@@ -54,8 +54,8 @@ def _problem(seed: int, count: int = 5) -> Problem:
         graph,
         node_us,
         boundary_us,
-        np.full(node_us.shape, Source.MEASURED),
-        np.full(boundary_us.shape, Source.MEASURED),
+        np.full(node_us.shape, Origin.MEASURED),
+        np.full(boundary_us.shape, Origin.MEASURED),
         fixed_us=2.0,
     )
     sizes = rng.integers(1, 1000, (count, columns))

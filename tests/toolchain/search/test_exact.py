@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 import pytest
 from hwc.toolchain.latency.cost import CostModel
-from hwc.toolchain.latency.timing import Source
+from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import NodeChoice, Precision
 from hwc.toolchain.search.exact import Exact
 from hwc.toolchain.search.problem import Indices, Limits, Objective, Problem
@@ -89,7 +89,7 @@ def test_slots_that_pay_only_together() -> None:
         Edge("y", 2, (), 9, is_output=True),
     )
     node_us, boundary_us = np.array([[10.0, 8.0]] * 3), np.full((4, 4, 4), 2.5)
-    sources = np.full((3, 2), Source.MEASURED), np.full((4, 4, 4), Source.MEASURED)
+    sources = np.full((3, 2), Origin.MEASURED), np.full((4, 4, 4), Origin.MEASURED)
     cost = CostModel(SlotGraph(slots, edges), node_us, boundary_us, *sources)
     problem = Problem(cost, np.ones((3, 2), np.int64))
     assert cost.price(np.eye(3, dtype=np.intp)).min() > 30.0
