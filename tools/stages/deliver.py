@@ -1,6 +1,7 @@
 """Stage 6: the report, and the bundle on disk."""
 
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -98,7 +99,7 @@ def make_report(
         golden=delivery.numbers,
         kernels=_kernels(gate, plan),
         boundaries=len(breakdown.boundaries) if delivery.plan else 0,
-        slots=_rows(problem, plan),
+        slots=_rows(problem, plan, _in_place(gate, delivery)),
         attempts=delivery.attempts,
         checks=delivery.checks,
     )
@@ -149,25 +150,27 @@ def _kernels(gate: Gate, plan: Plan) -> dict[str, int]:
     return {"int8 asked": asked, "int8 fused": ort.integer_kernels(gate.folder / MODEL)}
 
 
-def _rows(problem: Problem, plan: Plan) -> tuple[SlotRow, ...]:
+def _in_place(gate: Gate, delivery: Delivery) -> dict[int, float]:
+    """What each slot takes in the delivered engine, in microseconds, where that can be seen."""
+    if gate.decisions.time is None or delivery.plan is None:
+        return {}
+    measured = gate.decisions.time(delivery.plan)
+    return {time.slot: float(np.median(time.us)) for time in measured.slots}
+
+
+def _rows(problem: Problem, plan: Plan, in_place: Mapping[int, float]) -> tuple[SlotRow, ...]:
     chosen = plan.as_dict()
     rows = []
-    for s, slot in enumerate(problem.graph.slots):
-        times = {
-            c.precision.value: float(problem.cost.node_us[s, k]) for k, c in enumerate(slot.choices)
-        }
-        losses = (
-            {}
-            if problem.sensitivity is None
-            else {
-                c.precision.value: float(problem.sensitivity[s, k])
-                for k, c in enumerate(slot.choices)
-                if np.isfinite(problem.sensitivity[s, k])
-            }
-        )
+    known = problem.sensitivity is not None
+    for row, slot in enumerate(problem.graph.slots):
+        times = _figures(slot, problem.cost.node_us[row])
+        losses = _figures(slot, problem.drops[row]) if known else {}
         choice = chosen[slot.name].precision.value
         why = _why(choice, times, losses)
-        rows.append(SlotRow(slot.name, slot.op, choice, why, times, losses, kept=slot.kept))
+        us = in_place.get(row)
+        rows.append(
+            SlotRow(slot.name, slot.op, choice, why, times, losses, measured_us=us, kept=slot.kept)
+        )
     return tuple(rows)
 
 
