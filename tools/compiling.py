@@ -16,6 +16,7 @@ from .request import Request
 from .stages import deliver
 from .stages.decide import decide, reference
 from .stages.gate import Gate
+from .stages.limits import check_limits
 from .stages.prepare import Prepared, prepare
 from .stages.search import search
 from .stages.target import Target, find_target
@@ -57,6 +58,7 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
         )
         delivery = gate.first_to_pass(searched.plans, clock)
         report = deliver.make_report(gate, searched.problem, delivery, made_from)
+        check_limits(request, report)
         notes = (*target.notes, *prepared.notes, *decisions.notes, metric.why)
         report = replace(report, notes=tuple(filter(None, notes)), seconds=clock.seconds)
         about = deliver.manifest(folder, target, delivery, made_from)

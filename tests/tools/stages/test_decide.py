@@ -1,0 +1,98 @@
+"""What there is to decide: slots, ranges, prices, and what this machine computes in their place."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from hwc.toolchain.origin import Origin
+from hwc.toolchain.plan import NodeChoice, Plan, Precision
+from hwc.toolchain.progress import Silent
+from hwc.tools.stages import decide as stage
+from hwc.tools.stages.decide import Decisions, decide, plan_fp32, reference
+
+if TYPE_CHECKING:
+    from hwc.tests.tools.stages.conftest import Begun
+
+Begin = Callable[..., "Begun"]
+
+
+def decided(begun: "Begun") -> Decisions:
+    """The decisions of a compilation."""
+    return decide(begun.request, begun.target, begun.prepared, Silent())
+
+
+def offered(decisions: Decisions) -> set[str]:
+    """Every precision that some slot may run in."""
+    return {c.precision.value for slot in decisions.slots.slots for c in slot.choices}
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "RUNS", 2)
+
+
+OFFERED = {
+    "data": ("host", {}, {"fp32", "int8", "int4"}),
+    "no data": ("host", {"data": False}, {"fp32"}),
+    "random calibration": (
+        "host",
+        {"data": False, "random_calibration": True},
+        {"fp32", "int8", "int4"},
+    ),
+    "asked for": ("host", {"precisions": (Precision.FP32, Precision.INT8)}, {"fp32", "int8"}),
+    "a GPU": ("a100", {}, {"fp32", "fp16", "bf16", "int8", "int4"}),
+    "a GPU without data": ("a100", {"data": False}, {"fp32", "fp16", "bf16"}),
+}
+
+
+@pytest.mark.parametrize(("device", "asked", "wanted"), OFFERED.values(), ids=list(OFFERED))
+def test_precisions(begin: Begin, device: str, asked: dict[str, object], wanted: set[str]) -> None:
+    assert offered(decided(begin(device, **asked))) == wanted
+
+
+def test_the_host_is_measured_and_others_are_estimated(begin: Begin) -> None:
+    host, gpu = decided(begin()), decided(begin("a100"))
+    legal = np.isfinite(host.cost.node_us)
+    assert set(host.cost.node_source[legal]) == {Origin.MEASURED}
+    assert set(gpu.cost.node_source.ravel()) == {Origin.ESTIMATED}
+    assert host.time is not None
+    assert gpu.time is None
+
+
+def test_the_plan_that_changes_nothing(begin: Begin) -> None:
+    decisions = decided(begin())
+    assert set(plan_fp32(decisions.slots).counts()) == {"fp32"}
+
+
+@pytest.mark.parametrize("device", ["host", "a100", "ascend", "dcu"])
+def test_every_precision_can_be_simulated(begin: Begin, device: str) -> None:
+    begun = begin(device)
+    decisions = decided(begun)
+    feeds = begun.prepared.feeds
+    wanted = reference(begun.prepared.original)(feeds)["y"]
+    for precision in offered(decisions):
+        choice = NodeChoice(Precision(precision))
+        plan = Plan.of(
+            (slot.name, choice if choice in slot.choices else NodeChoice())
+            for slot in decisions.slots.slots
+        )
+        got = decisions.simulate(plan, 1)(feeds)["y"]
+        noise = float(np.square(got - wanted).sum() / np.square(wanted).sum())
+        assert noise < 0.03, precision
+        assert (noise > 1e-10) is (precision != "fp32"), precision
+
+
+def test_what_holds_infinity_is_not_offered_in_int8(
+    begin: Begin, files: Path, parse_graph: Callable[[str], onnx.ModelProto]
+) -> None:
+    """As a mask of attention does."""
+    masked = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[N,64] x) => (float[N,64] y) <float zero = {0.0}, float low = {-inf}>
+    { n = Less (x, zero) m = Where (n, low, x) s = Softmax (m) y = Add (s, s) }"""
+    onnx.save(parse_graph(masked), files / "mlp.onnx")
+    slots = {slot.name: slot for slot in decided(begin()).slots.slots}
+    assert slots["s"].kept == "it handles infinite numbers"
+    assert NodeChoice(Precision.INT8) in slots["y"].choices

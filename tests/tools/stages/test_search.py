@@ -1,0 +1,98 @@
+"""Which plans are brought before the gate, and how many are run to find them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hwc.toolchain.accuracy.evaluator import Reference
+from hwc.toolchain.accuracy.metrics import choose_metric
+from hwc.toolchain.errors import ConstraintError
+from hwc.toolchain.progress import Silent
+from hwc.tools.stages import decide as stage
+from hwc.tools.stages.decide import Decisions, decide, reference
+from hwc.tools.stages.search import Searched, search, weight_bytes
+
+if TYPE_CHECKING:
+    from hwc.tests.tools.stages.conftest import Begun
+
+Begin = Callable[..., "Begun"]
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "RUNS", 2)
+
+
+def decisions_with(begun: "Begun", faster: float) -> Decisions:
+    """Decisions in which every lower precision takes so much of the time that fp32 takes."""
+    decisions = decide(begun.request, begun.target, begun.prepared, Silent())
+    cost = decisions.cost
+    times = np.where(np.isfinite(cost.node_us), 100.0 * faster, np.inf)
+    times[:, 0] = 100.0
+    cost = replace(cost, node_us=times, boundary_us=np.zeros_like(cost.boundary_us))
+    return replace(decisions, cost=cost, time=None)
+
+
+def searched(begun: "Begun", decisions: Decisions) -> Searched:
+    """Search with a metric of agreement."""
+    part = Reference.of(reference(begun.prepared.original), begun.prepared.splits.search, "search")
+    metric = choose_metric("auto", part.outputs, labelled=False, max_drop=begun.request.max_drop)
+    return search(begun.request, decisions, part, metric, Silent())
+
+
+def test_bytes_of_weights(begin: Begin) -> None:
+    begun = begin("a100")
+    decisions = decide(begun.request, begun.target, begun.prepared, Silent())
+    table = weight_bytes(decisions.slots)
+    for row, slot in zip(table, decisions.slots.slots, strict=True):
+        sizes = {c.precision.value: int(size) for c, size in zip(slot.choices, row, strict=False)}
+        count = slot.work.weights
+        bits = {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "int4": 4}
+        assert sizes == {name: count * bits[name] // 8 for name in sizes}
+    assert table.sum(axis=0)[0] == 4 * (64 * 32 + 32 + 32 * 8)
+
+
+def test_the_fastest_is_tried_first_and_needs_no_sensitivities(begin: Begin) -> None:
+    begun = begin(max_drop=0.9)
+    found = searched(begun, decisions_with(begun, 0.5))
+    assert found.problem.sensitivity is None
+    first = found.candidates[0][1]
+    assert "fp32" not in first.counts() or first.counts()["fp32"] < len(first.choices)
+    assert found.plans[0][0].startswith("exact, predicted ")
+    assert set(found.candidates[-1][1].counts()) == {"fp32"}
+
+
+def test_where_it_drops_too_much_sensitivities_are_measured(begin: Begin) -> None:
+    begun = begin(max_drop=1e-9)
+    found = searched(begun, decisions_with(begun, 0.5))
+    assert found.problem.sensitivity is not None
+    assert found.evaluations > 0
+    assert set(found.candidates[0][1].counts()) == {"fp32"}
+
+
+def test_where_nothing_is_faster_nothing_is_run(begin: Begin) -> None:
+    begun = begin()
+    found = searched(begun, decisions_with(begun, 2.0))
+    assert found.evaluations == 0
+    assert [set(plan.counts()) for _, plan in found.candidates] == [{"fp32"}]
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [({"max_latency_ms": 1e-6}, "latency"), ({"max_size": 1}, "size")],
+    ids=["latency", "size"],
+)
+def test_impossible_limits(begin: Begin, limit: dict[str, float], text: str) -> None:
+    begun = begin(max_drop=0.9, **limit)
+    with pytest.raises(ConstraintError, match=f"no plan has a {text} of .*: the nearest has"):
+        searched(begun, decisions_with(begun, 0.5))
+
+
+def test_a_limit_on_size_forces_lower_precisions(begin: Begin) -> None:
+    """Even where they are slower."""
+    whole = 4 * (64 * 32 + 32 + 32 * 8)
+    begun = begin(max_drop=0.9, max_size=whole // 3)
+    found = searched(begun, decisions_with(begun, 2.0))
+    assert found.candidates[0][0].size <= whole // 3
