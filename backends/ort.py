@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read when the library is loaded
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     EPFail,
@@ -30,8 +32,16 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from ..toolchain.device import DeviceProfile
 from ..toolchain.dialect import Dialect, Int4Form
-from ..toolchain.engine import Array, Check, Engine, Feeds, KernelTime, Status, TimedBuild
-from ..toolchain.errors import BackendError
+from ..toolchain.engine import (
+    Array,
+    Check,
+    Engine,
+    Feeds,
+    KernelTime,
+    Status,
+    TimedBuild,
+)
+from ..toolchain.errors import BackendError, OutputError
 from ..toolchain.plan import Precision
 
 INT8_OPS = frozenset(
@@ -56,7 +66,8 @@ REFUSED = (
 OPSET_MIN, OPSET_MAX = 13, 23
 _WARM_UP = 3  # runs that fill caches and pools before any counts
 _TURN_US, _MOST_REPEATS = 1000.0, 20  # how long one graph runs before it is another's turn
-_QUIET = 3  # log severity: errors only
+_FULL_BELOW = 1 << 20  # bytes free under which a write that failed without a code means "full"
+_QUIET = 4  # log severity: what is an error is raised as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,10 @@ class Session:
                 disabled_optimizers=list(options.disabled),
             )
         except REFUSED as cause:
+            written = options.optimised_path
+            if written is not None and shutil.disk_usage(written.parent).free < _FULL_BELOW:
+                place = written.parent.parent
+                raise OutputError(f"{place}: the disk is full", "set TMPDIR to another") from cause
             raise BackendError(
                 f"ONNX Runtime {onnxruntime.__version__} refuses the graph: {_first_line(cause)}",
                 "the graph is not valid, or needs a newer onnxruntime",

@@ -99,7 +99,6 @@ def outside(location: str, content: bytes | None = None) -> Callable[[onnx.Model
             wrong_channels,
             ["bad.onnx does not run", "conv2", "16", "9"],
             id="channels",
-            marks=pytest.mark.xfail(reason="ONNX Runtime logs to stderr what it also raises"),
         ),
         pytest.param(wrong_output_shape, ["bad.onnx", "(4) vs (7)"], id="output shape"),
         pytest.param(too_few_values, ["'w4'", "[5, 64]", "damaged"], id="too few values"),

@@ -64,7 +64,8 @@ def search(
         return decisions.simulate(plan, request.threads)
 
     limits = Limits(
-        latency_us=(request.max_latency_ms or np.inf) * 1e3, size=request.max_size or np.inf
+        latency_us=(request.max_latency_ms or np.inf) * 1e3,
+        size=np.inf if request.max_size is None else request.max_size,
     )
     problem = Problem(decisions.cost, weight_bytes(decisions.slots), limits=limits)
     evaluator = Evaluator(realise, part, metric)
