@@ -476,6 +476,15 @@ def test_models_with_little_to_decide(
     assert report.golden.finite
 
 
+def test_what_hwc_made_can_be_compiled_again(workshop: Workshop) -> None:
+    """Its tensors bear the names that a plan would give."""
+    workshop.report("--max-drop", "90%", "--precision", "int8", "--max-size", "0.01")
+    shutil.copy(workshop.folder / "out.hwc" / "model.onnx", workshop.folder / "again.onnx")
+    report = workshop.report("--max-drop", "90%", model="again.onnx")
+    kept = {row.op: row.kept for row in report.slots}
+    assert kept["DequantizeLinear"] == "quantised already"
+
+
 BAD_DATA = {
     "another name": {"z": np.ones((8, 3, 24, 24), np.float32)},
     "another shape": {"x": np.ones((8, 3, 24), np.float32)},

@@ -17,6 +17,7 @@ from ...toolchain.frontend.load import load_model
 from ...toolchain.frontend.opset import convert_opset
 from ...toolchain.frontend.shapes import fix_shapes, model_inputs
 from ...toolchain.inputs import InputSpec
+from ...toolchain.naming import free_names
 from ...toolchain.progress import Progress
 from ..request import Request
 from .target import Target
@@ -68,6 +69,7 @@ def prepare(request: Request, target: Target, progress: Progress) -> Prepared:
         model = _in_range(original.clone(), target, progress)
         journal = run(model, target.dialect)
         legalize(model, target.dialect)
+        free_names(model)
     for line in journal.lines():
         progress.note(line)
     notes = tuple(note for note in (splits.note,) if note and real)
