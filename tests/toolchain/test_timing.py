@@ -15,8 +15,12 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0  # microseconds
         self.order: list[str] = []
-        monkeypatch.setattr("hwc.toolchain.timing.time.perf_counter_ns", lambda: round(self.now * 1e3))
-        monkeypatch.setattr("hwc.toolchain.timing.time.process_time_ns", lambda: round(self.now * 500))
+        monkeypatch.setattr(
+            "hwc.toolchain.timing.time.perf_counter_ns", lambda: round(self.now * 1e3)
+        )
+        monkeypatch.setattr(
+            "hwc.toolchain.timing.time.process_time_ns", lambda: round(self.now * 500)
+        )
         monkeypatch.setattr("hwc.toolchain.timing.time.perf_counter", lambda: self.now / 1e6)
 
     def runner(self, name: str, us: Callable[[], float]) -> Runner:

@@ -115,12 +115,9 @@ def from_profile(graph: SlotGraph, profile: DeviceProfile) -> CostModel:
     def kernel(slot: int, choice: NodeChoice) -> float:
         it = graph.slots[slot]
         us = estimate_us(it.work, it.kind, choice, profile).us
-        runs_in = executed(choice.precision, profile)
-        if runs_in is choice.precision:
-            return us
-        # No such kernel there: the builder converts what it reads and what it writes.
-        before = boundary_us(it.work.reads, choice.precision, runs_in, profile).us
-        return us + before + boundary_us(it.work.writes, runs_in, choice.precision, profile).us
+        # Where there is no such kernel the builder converts what it reads and what it writes.
+        runs = executed(choice.precision, profile) is choice.precision
+        return us if runs else us + 2 * profile.launch.value
 
     def convert(elements: int, before: Precision, after: Precision) -> float:
         return boundary_us(elements, before, after, profile).us

@@ -75,7 +75,8 @@ def search(
         wanted = worth_measuring(problem, request.strategy)
         table = sensitivity(evaluator, decisions.slots, wanted=wanted, progress=progress)
         problem, choice = run.settle(replace(problem, sensitivity=table))
-    candidates = tuple((c.proposal, problem.plan(c.proposal)) for c in choice.candidates)
+    proposals = _with_uniform([c.proposal for c in choice.candidates], problem, run)
+    candidates = tuple((proposal, problem.plan(proposal)) for proposal in proposals)
     return Searched(problem, candidates, evaluator.evaluations)
 
 
@@ -115,6 +116,24 @@ class _Search:
                 return drop
 
             return choose(problem, strategy, score=score, max_drop=self.request.max_drop)
+
+
+def _with_uniform(proposals: list[Proposal], problem: Problem, run: _Search) -> list[Proposal]:
+    """Put the plans of one precision that keep within the drop before the last resort, fp32.
+
+    Uniform fp16 is the plain build that a user of an accelerator knows: nothing stands nearer to
+    the original, and it is seldom much slower than the best.
+    """
+    *better, plain = proposals
+    fastest = better[0].predicted_us if better else 0.0
+    uniform = [
+        proposal
+        for proposal in Uniform().propose(problem)
+        if fastest < proposal.predicted_us < plain.predicted_us
+        and run.evaluator.score(problem.plan(proposal)).value <= run.request.max_drop
+    ]
+    found = sorted([*better, *uniform], key=lambda proposal: proposal.predicted_us)
+    return [*dict.fromkeys(found), plain]
 
 
 def worth_measuring(problem: Problem, strategy: str) -> npt.NDArray[np.bool_]:
