@@ -42,6 +42,7 @@ from ..toolchain.engine import (
     TimedBuild,
 )
 from ..toolchain.errors import BackendError, OutputError
+from ..toolchain.output import scratch_folder
 from ..toolchain.plan import Precision
 
 INT8_OPS = frozenset(
@@ -218,8 +219,8 @@ class Ort:
 
 def running_graph(model: ir.Model | Path) -> ir.Graph:
     """The graph that the runtime makes of a model: fused, and laid out for its kernels."""
-    with tempfile.TemporaryDirectory(prefix="hwc-ran-") as folder:
-        ran = Path(folder) / "ran.onnx"
+    with scratch_folder("hwc-ran-") as folder:
+        ran = folder / "ran.onnx"
         Session(model, Options(optimised_path=ran))
         return ir.load(ran).graph
 
@@ -247,8 +248,7 @@ def time_builds(
     two sessions: one with the profiler, which costs about a microsecond a kernel, and one without,
     which says what the whole really takes. `told` is called after each turn.
     """
-    with tempfile.TemporaryDirectory(prefix="hwc-profile-") as name:
-        folder = Path(name)
+    with scratch_folder("hwc-profile-") as folder:
         paths = [folder / f"{i}.onnx" for i in range(len(models))]
         profiled = [
             Session(

@@ -4,12 +4,15 @@ import errno
 import os
 import secrets
 import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OutputError
 
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FULL_BELOW = 1 << 20  # bytes free under which a write that failed without a code means "full"
 
@@ -123,3 +126,19 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder that goes with the block, whenever a signal ends it.
+
+    A signal between the folder's making and the note that it must go would leave it behind, so
+    signals wait for that moment.
+    """
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    with folder as name:
+        yield Path(name)

@@ -119,7 +119,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
     before, after = report.original, report.compiled
     yield "latency", latency_text(before.latency), latency_text(after.latency)
     if report.predicted is not None:
-        yield "predicted", _NONE, latency_text(report.predicted)
+        yield "predicted", _NONE, _prediction(report.predicted)
     if report.speedup is not None:
         yield "speed-up", "1x", interval_text(report.speedup, "{:.3f}x")
     yield "size", size_text(before.size), f"{size_text(after.size)}{_smaller(before, after)}"
@@ -134,6 +134,12 @@ def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
     yield "kernels", _NONE, counts_text(report.kernels)
     yield "boundaries", _NONE, str(report.boundaries)
     yield "gate", _NONE, "\n".join(_attempt(attempt) for attempt in report.attempts) or _NONE
+
+
+def _prediction(predicted: Latency) -> str:
+    """What was predicted, and how far from what was then measured."""
+    off = "" if predicted.residual is None else f" ({predicted.residual:+.1%} off)"
+    return f"{time_text(predicted.us)}{off}"
 
 
 def latency_text(latency: Latency | None) -> str:

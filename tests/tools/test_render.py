@@ -60,7 +60,7 @@ def shown(report: Report, capsys: pytest.CaptureFixture[str]) -> str:
     [
         "9.000 ms (8.900 ms to 9.300 ms) measured, 120 runs",
         "4.400 ms (4.300 ms to 4.600 ms) measured, 120 runs",
-        "4.500 ms ±2% estimated",
+        "4.500 ms (+2.0% off)",
         "2.050x (2.020x to 2.080x)",
         "4.90 MB (3.67x smaller)",
         "top1 (n = 500, report)",

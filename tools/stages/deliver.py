@@ -22,7 +22,7 @@ from ...toolchain.slots import Slot, SlotGraph
 from ...toolchain.timing import Clock
 from ..request import Request
 from .decide import plan_fp32
-from .gate import Delivery, Gate
+from .gate import Delivery, Gate, weight_bytes
 from .target import Target
 
 _MATRIX_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -82,7 +82,7 @@ def make_report(
         device=target.profile.name,
         backend=f"{target.backend.name} {target.backend.version() or '(not installed)'}",
         original=Measured(
-            sum(source.size for source in made_from),
+            sum(source.size for source in made_from) or weight_bytes(gate.prepared.original),
             before,
             delivery.quality.original,
             node_counts(slots, plan_fp32(slots)),

@@ -180,7 +180,7 @@ class Gate:
         def compiled() -> Runner:
             return load(self.folder, engine, threads)
 
-        small = _weight_bytes(self.prepared.original) <= _BIG
+        small = weight_bytes(self.prepared.original) <= _BIG
         return paired_openings(original, compiled, self.prepared.feeds, timing, together=small)
 
     def _original(self) -> Delivery:
@@ -217,7 +217,7 @@ class Gate:
         data = path.with_name(f"{MODEL}.data")
         for old in (path, data):
             old.unlink(missing_ok=True)
-        if _weight_bytes(model) > _BIG:
+        if weight_bytes(model) > _BIG:
             ir.save(model, path, external_data=data.name)
         else:
             ir.save(ir.external_data.load_to_model(model.clone()), path)
@@ -232,6 +232,7 @@ def _let_go(model: ir.Model) -> None:
             value.const_value.release()
 
 
-def _weight_bytes(model: ir.Model) -> int:
+def weight_bytes(model: ir.Model) -> int:
+    """Bytes of a model's weights."""
     weights = (value.const_value for value in model.graph.initializers.values())
     return sum(tensor.nbytes for tensor in weights if tensor is not None)
