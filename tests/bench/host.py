@@ -11,6 +11,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hwc.toolchain.bundle import Bundle
@@ -98,8 +99,9 @@ def _delivered(plain: Row, outcome: Outcome, arena: Arena, rival: Engines) -> Ro
     assert report is not None  # it was delivered
     with Bundle.open(outcome.bundle) as bundle:
         backend = open_backend(bundle.manifest.backend)
-        ours = Engines(load_engine(bundle, backend, 1), load_engine(bundle, backend, THREADS))
-        run = as_run(ours.parallel, input_specs(bundle))
+        single, parallel = (partial(load_engine, bundle, backend, n) for n in (1, THREADS))
+        ours = Engines(single, parallel)
+        run = as_run(ours.parallel(), input_specs(bundle))
         made = arena.contend(ours, run, size=report.compiled.size, made=_plan(report))
         over = arena.speed(rival, ours)
     return Row(
@@ -111,7 +113,8 @@ def _delivered(plain: Row, outcome: Outcome, arena: Arena, rival: Engines) -> Ro
 
 def _run(engines: Engines) -> Run:
     """An engine of the original's interface as the kit calls it."""
-    return lambda feeds: list(engines.parallel(feeds).values())
+    runner = engines.parallel()
+    return lambda feeds: list(runner(feeds).values())
 
 
 def _plan(report: Report) -> str:

@@ -134,7 +134,7 @@ class Gate:
         failed = [check for check in delivery.checks if check.status is Status.FAILED]
         wall = delivery.wall.ratio[Clock.WALL] if delivery.wall else None
         against = [f"{check.name}: {check.detail}" for check in failed]
-        if wall is not None and wall.high < 1.0:
+        if wall is not None and wall.value < 1.0:
             against.append(f"slower in wall time: {wall.value:.3f}x")
         if not against:
             return decision

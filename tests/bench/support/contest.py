@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hwc.backends import ort
-from hwc.toolchain.engine import Array, Feeds, Runner
-from hwc.toolchain.timing import Clock, Interval, Timing, paired_latency
+from hwc.toolchain.engine import Array, Feeds
+from hwc.toolchain.timing import Clock, Interval, Open, Timing, paired_openings
 
 from .answers import agreement, recording
 from .devkit import Case, Run, evaluate
@@ -43,16 +44,16 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """One artefact, loaded for each clock."""
+    """How to load one artefact, for each clock: anew for each part of a measurement."""
 
-    single: Runner
-    parallel: Runner
+    single: Open
+    parallel: Open
 
     @classmethod
     def of_file(cls, path: Path) -> "Engines":
         """An ONNX file as ONNX Runtime runs it by default."""
-        single, parallel = (ort.Session(path, ort.Options(threads=n)) for n in (1, THREADS))
-        return cls(single, parallel)
+        single, parallel = (ort.Options(threads=n, disabled=()) for n in (1, THREADS))
+        return cls(partial(ort.Session, path, single), partial(ort.Session, path, parallel))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ class Arena:
         cpu = Timing(clock=Clock.CPU, seconds=self.seconds)
         wall = Timing(clock=Clock.WALL, seconds=self.seconds)
         return Speed(
-            paired_latency(base.single, other.single, self.feeds, cpu).ratio[Clock.CPU],
-            paired_latency(base.parallel, other.parallel, self.feeds, wall).ratio[Clock.WALL],
+            paired_openings(base.single, other.single, self.feeds, cpu).ratio[Clock.CPU],
+            paired_openings(base.parallel, other.parallel, self.feeds, wall).ratio[Clock.WALL],
         )
 
     def contend(self, engines: Engines, run: Run, *, size: int, made: str) -> Contender:
