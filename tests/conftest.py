@@ -1,5 +1,6 @@
 """Small graphs that plans are written into: from ONNX text, with made-up weights."""
 
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -24,6 +25,16 @@ from hwc.tools.backends import open_backend
 from onnx import helper, numpy_helper
 
 SAMPLES = 4  # inferences that the ranges are read off, and that results are compared on
+
+
+def pytest_configure() -> None:
+    """Take signals as a terminal's child does, even where the shell that started us ignores them.
+
+    A job in the background inherits that Ctrl-C is ignored, and so would every command that a test
+    starts and interrupts.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass(frozen=True, slots=True)
