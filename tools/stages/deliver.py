@@ -93,7 +93,7 @@ def make_report(
             delivery.quality.compiled,
             node_counts(slots, plan),
         ),
-        predicted=_predicted(target, breakdown, after) if target.here else None,
+        predicted=_predicted(target, breakdown, after) if delivery.cpu else None,
         speedup=delivery.cpu.ratio[Clock.CPU] if delivery.cpu else None,
         drop=delivery.quality.drop.interval,
         golden=delivery.numbers,

@@ -24,7 +24,15 @@ from ...toolchain.timing import (
     latency,
     paired_openings,
 )
-from ...toolchain.verify import GateDecision, Numbers, Tolerance, compare_outputs, gate, owed
+from ...toolchain.verify import (
+    LATENCY,
+    GateDecision,
+    Numbers,
+    Tolerance,
+    compare_outputs,
+    gate,
+    owed,
+)
 from .decide import Decisions
 from .prepare import Prepared
 from .target import Target
@@ -147,6 +155,8 @@ class Gate:
         checks = target.backend.check(path, target.profile)
         if not target.here:
             checks = (*checks, *owed(target.profile.title))
+        elif not self._comparable():
+            checks = (*checks, Check(LATENCY, Status.OWED, "compare the bundle with hwc bench"))
         self._stage(path)
         engine = self._build(path)
         if target.here and engine is not None:
@@ -161,8 +171,12 @@ class Gate:
         )
         return Delivery(plan, engine, quality, numbers, None, None, checks)
 
+    def _comparable(self) -> bool:
+        """Whether the original can be timed here in the runtime of the engine: a CPU's is not."""
+        return self.target.here and self.target.backend.name == ort.Ort.name
+
     def _timed(self, delivery: Delivery) -> bool:
-        return self.target.here and delivery.engine is not None
+        return self._comparable() and delivery.engine is not None
 
     def _time(self, delivery: Delivery) -> Delivery:
         """Time the engine beside the original: on one thread, and on the threads asked for."""
