@@ -2,33 +2,15 @@
 
 import json
 import math
-import os
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read when the library is loaded
-import onnxruntime
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    EPFail,
-    Fail,
-    InvalidArgument,
-    InvalidGraph,
-    InvalidProtobuf,
-    NoSuchFile,
-    RuntimeException,
-)
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    NotImplemented as OrtNotImplemented,
-)
 
 from ..toolchain.device import DeviceProfile
 from ..toolchain.dialect import Dialect, Int4Form
@@ -41,9 +23,11 @@ from ..toolchain.engine import (
     Status,
     TimedBuild,
 )
-from ..toolchain.errors import BackendError, OutputError
+from ..toolchain.errors import BackendError
 from ..toolchain.output import scratch_folder
 from ..toolchain.plan import Precision
+from .ort_session import DEFAULT, REFUSED, VERSION, first_line, open_session
+from .ort_session import Options as Options  # noqa: PLC0414 - ort.Options, explicitly
 
 INT8_OPS = frozenset(
     {
@@ -56,75 +40,21 @@ INTEGER_KERNELS = frozenset(
     {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger"}
     | {"ConvInteger", "DynamicQuantizeMatMul"}
 )
-# Add + LayerNormalization as one kernel takes several times what the two take (1.32, x86); and an
-# fp32 Conv or Gemm between int8 ones would have its weight quantised, per tensor and unasked.
-LEFT_OUT = ("SkipLayerNormFusion", "WeightBiasQuantization")
-REFUSED = (
-    *(EPFail, Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile),
-    *(OrtNotImplemented, RuntimeException),
-)
 # Opsets of the default domain that the oldest supported ONNX Runtime implements in full.
 OPSET_MIN, OPSET_MAX = 13, 23
 _WARM_UP = 3  # runs that fill caches and pools before any counts
 _TURN_US, _MOST_REPEATS = 1000.0, 20  # how long one graph runs before it is another's turn
-_FULL_BELOW = 1 << 20  # bytes free under which a write that failed without a code means "full"
-_QUIET = 4  # log severity: what is an error is raised as well
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a session is opened.
-
-    Attributes:
-        threads: Threads of one inference; 0: one for each core.
-        disabled: Optimisers of the runtime that are left out.
-        optimise: Whether the runtime rewrites the graph; off for the reference.
-        integers: Whether it makes integer kernels of QuantizeLinear/DequantizeLinear pairs; off to
-            compute what another device would, whose dialect it moves about wrongly (1.32).
-        profile: Whether it records the time of each kernel.
-        optimised_path: Where it writes the graph that it really runs; None: nowhere.
-    """
-
-    threads: int = 0
-    optimise: bool = True
-    integers: bool = True
-    disabled: tuple[str, ...] = LEFT_OUT
-    profile: bool = False
-    optimised_path: Path | None = None
-
-
-DEFAULT = Options()
 
 
 class Session:
     """A Runner on ONNX Runtime's CPU provider."""
 
     def __init__(self, model: ir.Model | Path, options: Options = DEFAULT) -> None:
-        settings = _settings(options)
-        source: bytes | str = str(model)
-        if isinstance(model, ir.Model):
-            source = ir.to_proto(model).SerializeToString()
-            folder = _external_folder(model)
-            if folder is not None:
-                settings.add_session_config_entry(
-                    "session.model_external_initializers_file_folder_path", str(folder)
-                )
-        try:
-            self._session = onnxruntime.InferenceSession(
-                source,
-                settings,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=list(options.disabled),
-            )
-        except REFUSED as cause:
-            written = options.optimised_path
-            if written is not None and shutil.disk_usage(written.parent).free < _FULL_BELOW:
-                place = written.parent.parent
-                raise OutputError(f"{place}: the disk is full", "set TMPDIR to another") from cause
-            raise BackendError(
-                f"ONNX Runtime {onnxruntime.__version__} refuses the graph: {_first_line(cause)}",
-                "the graph is not valid, or needs a newer onnxruntime",
-            ) from cause
+        if isinstance(model, Path):
+            self._session = open_session(model, options)
+        else:
+            source, folder = ir.to_proto(model).SerializeToString(), _external_folder(model)
+            self._session = open_session(source, options, external_folder=folder)
         self._outputs = [out.name for out in self._session.get_outputs()]
         self._inputs = [i.name for i in self._session.get_inputs()]
 
@@ -135,7 +65,7 @@ class Session:
             return dict(zip(self._outputs, self._session.run(None, wanted), strict=True))
         except REFUSED as cause:
             raise BackendError(
-                f"ONNX Runtime could not run the graph: {_first_line(cause)}",
+                f"ONNX Runtime could not run the graph: {first_line(cause)}",
                 "check that the data has the shapes that the model expects",
             ) from cause
 
@@ -181,12 +111,12 @@ class Ort:
 
     def version(self) -> str | None:
         """The installed onnxruntime."""
-        return str(onnxruntime.__version__)
+        return VERSION
 
     def check(self, model: Path, profile: DeviceProfile) -> tuple[Check, ...]:
         """Load the graph; whether its numbers are right is verification's business."""
         del profile
-        name = f"ONNX Runtime {onnxruntime.__version__} loads the graph"
+        name = f"ONNX Runtime {VERSION} loads the graph"
         try:
             Session(model)
         except BackendError as refusal:
@@ -304,39 +234,9 @@ def _read_events(path: Path) -> Mapping[str, npt.NDArray[np.float64]]:
     return {name: np.asarray(values, np.float64) for name, values in times.items()}
 
 
-def _settings(options: Options) -> onnxruntime.SessionOptions:
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = _QUIET
-    settings.intra_op_num_threads = options.threads or os.cpu_count() or 1
-    if not options.optimise:
-        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if not (options.optimise and options.integers):
-        settings.add_session_config_entry("session.disable_quant_qdq", "1")
-    if options.optimised_path is not None:
-        settings.optimized_model_filepath = str(options.optimised_path)
-        # Beside the graph: a protobuf holds 2 GiB at most, and nobody looks at the weights.
-        settings.add_session_config_entry(
-            "session.optimized_model_external_initializers_file_name", "weights.bin"
-        )
-        settings.add_session_config_entry(
-            "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
-        )
-    if options.profile:
-        settings.enable_profiling = True
-        folder = (
-            options.optimised_path.parent if options.optimised_path else Path(tempfile.gettempdir())
-        )
-        settings.profile_file_prefix = str(folder / "events")
-    return settings
-
-
 def _external_folder(model: ir.Model) -> Path | None:
     """Where the model's external weights lie, if it has any."""
     for value in model.graph.initializers.values():
         if isinstance(value.const_value, ir.ExternalTensor):
             return Path(value.const_value.base_dir)
     return None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].split(" : ", 2)[-1]
