@@ -1,102 +1,54 @@
-"""The latency table: one SQLite file of kernel and boundary times for one device and runtime."""
+"""The latency table: one SQLite file of measured builds, and of the kernels that they show."""
 
-import os
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass
-from enum import StrEnum
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
 import platformdirs
 
-from ..errors import HwcError, InputError, OutputError
-from ..origin import Origin
-from ..plan import Precision
-from .timing import HINT, Setting, Timing
+from . import records
+from .combine import combine_boundaries, combine_kernels
+from .records import BOUNDARIES, BUILDS, KERNELS, Columns, Record
+from .rows import BoundaryRow, BuildRow, KernelRow, MeasuredBuild
+from .schema import Mode, connect, translated
+from .timing import Setting
 
-APPLICATION_ID = 0x68776C74  # "hwlt", so that another program's database is told apart
-SCHEMA_VERSION = 1
-LONGEST_VALUE = 1 << 16  # bytes of one value in a file that may come from anywhere
-_ACCESS_FAULTS = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-    }
-)
+__all__ = ["BoundaryRow", "BuildRow", "KernelRow", "LatencyTable", "Mode", "default_path"]
 
-_TIMING = (
-    "median_us REAL, p10_us REAL, p90_us REAL, runs INTEGER, cpu_us REAL, device TEXT, "
-    "runtime TEXT, version TEXT, threads INTEGER, power_mode TEXT, date TEXT, source TEXT"
-)
-_SCHEMA = {
-    "kernels": (
-        f"CREATE TABLE kernels (key TEXT, choice TEXT, {_TIMING}, "
-        "PRIMARY KEY (key, choice)) WITHOUT ROWID"
-    ),
-    "boundaries": (
-        f"CREATE TABLE boundaries (before TEXT, after TEXT, elements INTEGER, {_TIMING}, "
-        "PRIMARY KEY (before, after, elements)) WITHOUT ROWID"
-    ),
-}
-
-
-class Mode(StrEnum):
-    """How a table is opened."""
-
-    READ = "ro"
-    WRITE = "rwc"
-
-
-@dataclass(frozen=True, slots=True)
-class KernelRow:
-    """The time of one kernel (`Slot.key`) under one choice, as canonical text."""
-
-    key: str
-    choice: str
-    timing: Timing
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.key, str) or not isinstance(self.choice, str):
-            raise InputError("a kernel row's key and choice must be texts", HINT)
-
-
-@dataclass(frozen=True, slots=True)
-class BoundaryRow:
-    """The time of converting a tensor of `elements` from one format to another."""
-
-    before: Precision
-    after: Precision
-    elements: int
-    timing: Timing
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.elements, int) or self.elements < 0:
-            raise InputError(f"a boundary row has {self.elements!r} elements", HINT)
-
-
-Row = KernelRow | BoundaryRow
-Columns = Sequence[Any]  # one row as SQLite hands it back: anything may be in it
+T = TypeVar("T")
 
 
 def default_path(setting: Setting) -> Path:
     """Where the table of a setting lives in the user's cache: one file for each setting."""
     words = (setting.device, setting.power_mode, setting.runtime, setting.version)
-    name = "-".join(re.sub(r"[^\w.+]+", "_", word) for word in words if word)
-    folder = platformdirs.user_cache_path("hwc") / "tables"
-    return folder / f"{name}-t{setting.threads}.sqlite"
+    name = "-".join(_file_name(word) for word in words if word)
+    return _folder() / f"{name}-t{setting.threads}.sqlite"
+
+
+def default_paths(device: str) -> list[Path]:
+    """Every table in the user's cache that is of this device, by its name."""
+    return sorted(_folder().glob(f"{_file_name(device)}-*.sqlite"))
+
+
+def _file_name(word: str) -> str:
+    return re.sub(r"[^\w.+]+", "_", word)
+
+
+def _folder() -> Path:
+    return platformdirs.user_cache_path("hwc") / "tables"
 
 
 class LatencyTable:
-    """An open table; use it as a context manager. Every row is on disk when `put` returns."""
+    """An open table, which may hold several settings; use it as a context manager.
+
+    Whatever reads raises InputError where a row is not valid or the file is damaged.
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -104,28 +56,8 @@ class LatencyTable:
 
     @classmethod
     def open(cls, path: Path, mode: Mode = Mode.READ) -> Self:
-        """Open a table; WRITE makes the file and its folder where they are missing.
-
-        Raises:
-            InputError: READ: there is no such file. Both: it is not a latency table, is damaged,
-                or has another schema.
-            OutputError: WRITE: the file cannot be written.
-        """
-        if mode is Mode.READ and not path.is_file():
-            raise InputError(f"no latency table at {path}", "hwc compile makes one")
-        new = not path.exists()
-        with _translated(path):
-            if mode is Mode.WRITE:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(_uri(path, mode), uri=True, isolation_level=None)
-            try:
-                _prepare(connection, mode)
-            except BaseException as cause:
-                connection.close()
-                if new and getattr(cause, "sqlite_errorcode", 0) != sqlite3.SQLITE_BUSY:
-                    _remove(path)  # it could not become a table, and nobody else is at it
-                raise
-        return cls(path, connection)
+        """Open a table; raises like `connect`."""
+        return cls(path, connect(path, mode))
 
     def __enter__(self) -> Self:
         return self
@@ -142,122 +74,92 @@ class LatencyTable:
         """Close the file."""
         self._connection.close()
 
-    def put(self, row: Row) -> None:
-        """Write one row, replacing the one with the same key, and commit it.
+    def put_build(
+        self,
+        setting: Setting,
+        build: BuildRow,
+        kernels: Iterable[KernelRow],
+        boundaries: Iterable[BoundaryRow],
+    ) -> None:
+        """Write a build with all its rows, replacing an earlier one of the same id.
+
+        It is on disk, whole, once this returns, and not at all if this does not return: a build
+        that is listed need never be measured again.
 
         Raises:
-            OutputError: The row cannot be written.
+            OutputError: It cannot be written.
         """
-        *key, timing = (getattr(row, name) for name in row.__slots__)
-        *times, setting, date, source = (getattr(timing, name) for name in timing.__slots__)
-        values = (*key, *times, *astuple(setting), date, source)
-        table = "kernels" if isinstance(row, KernelRow) else "boundaries"
-        marks = ",".join("?" * len(values))
-        with _translated(self.path):
-            self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", values)  # noqa: S608 - names from this file
+        with translated(self.path), self._connection as file:  # commits, or rolls back
+            file.execute("BEGIN IMMEDIATE")
+            file.execute("INSERT OR IGNORE INTO settings VALUES (NULL,?,?,?,?,?)", astuple(setting))
+            number = self._numbers()[setting]
+            file.execute("DELETE FROM builds WHERE setting = ? AND id = ?", (number, build.id))
+            self._insert(BUILDS, number, [records.build_columns(build)])
+            self._insert(KERNELS, number, (records.kernel_columns(build.id, k) for k in kernels))
+            edges = (records.boundary_columns(build.id, boundary) for boundary in boundaries)
+            self._insert(BOUNDARIES, number, edges)
 
-    def get(self, key: str, choice: str) -> Timing | None:
-        """The time of a kernel under a choice, or None where the table has none.
+    def forget(self, setting: Setting, builds: Iterable[str]) -> None:
+        """Take builds out, by id, with all their rows; those that are not there are left out.
 
         Raises:
-            InputError: The row is not valid or the file is damaged.
+            OutputError: The table cannot be written.
         """
-        where = "WHERE key = ? AND choice = ?"
-        rows = (_kernel(row) for row in self._select("kernels", where, (key, choice)))
-        with _translated(self.path):
-            return next((row.timing for row in rows), None)
+        with translated(self.path), self._connection as file:
+            file.execute("BEGIN IMMEDIATE")
+            number = self._numbers().get(setting)
+            pairs = [(number, build) for build in builds]
+            file.executemany("DELETE FROM builds WHERE setting = ? AND id = ?", pairs)
 
-    def kernels(self) -> Iterator[KernelRow]:
-        """Every kernel row, ordered by key and choice; raises like `get`."""
-        with _translated(self.path):
-            yield from map(_kernel, self._select("kernels", "ORDER BY key, choice"))
+    def settings(self) -> tuple[Setting, ...]:
+        """What the times of this table hold for."""
+        with translated(self.path):
+            return tuple(self._numbers())
 
-    def boundaries(self) -> Iterator[BoundaryRow]:
-        """Every boundary row, ordered by formats and elements; raises like `get`."""
-        order = "ORDER BY before, after, elements"
-        with _translated(self.path):
-            yield from map(_boundary, self._select("boundaries", order))
+    def builds(self, setting: Setting) -> tuple[BuildRow, ...]:
+        """Every build of a setting, the oldest first."""
+        return tuple(self._rows(BUILDS, setting, "date, id"))
 
-    def _select(self, table: str, clause: str, values: tuple[str, ...] = ()) -> Iterator[Columns]:
-        yield from self._connection.execute(f"SELECT * FROM {table} {clause}", values)  # noqa: S608 - names from this file
+    def kernels(self, setting: Setting) -> Iterator[KernelRow]:
+        """Every kernel in every choice, ordered so; one row each, over all builds."""
+        seen = self._rows(KERNELS, setting, "key, choice, build")
+        for _, same in groupby(seen, key=lambda pair: (pair[1].key, pair[1].choice)):
+            yield combine_kernels([row for _, row in same])
 
+    def boundaries(self, setting: Setting) -> Iterator[BoundaryRow]:
+        """Every conversion, ordered by formats and elements; one row each, over all builds."""
+        seen = self._rows(BOUNDARIES, setting, "before, after, elements, build")
+        for _, same in groupby(seen, key=lambda pair: pair[1].change):
+            yield combine_boundaries([row for _, row in same])
 
-def _remove(path: Path) -> None:
-    """Remove a table with what SQLite keeps beside it."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    def observations(self, setting: Setting) -> tuple[MeasuredBuild, ...]:
+        """Every build with the rows that it showed, the oldest first."""
+        kernels: defaultdict[str, list[KernelRow]] = defaultdict(list)
+        boundaries: defaultdict[str, list[BoundaryRow]] = defaultdict(list)
+        with self._connection as file:
+            file.execute("BEGIN")  # what another process writes meanwhile is not half seen
+            builds = self.builds(setting)
+            for build, kernel in self._rows(KERNELS, setting, "build, key, choice"):
+                kernels[build].append(kernel)
+            for build, edge in self._rows(BOUNDARIES, setting, "build, before, after, elements"):
+                boundaries[build].append(edge)
+        return tuple(
+            MeasuredBuild(row, tuple(kernels[row.id]), tuple(boundaries[row.id])) for row in builds
+        )
 
+    def _insert(self, record: Record[T], number: int, rows: Iterable[Columns]) -> None:
+        values = [(number, *columns) for columns in rows]
+        marks = ",".join("?" * (record.columns.count(",") + 2))
+        names = f"{record.table} (setting, {record.columns})"
+        self._connection.executemany(f"INSERT INTO {names} VALUES ({marks})", values)  # noqa: S608 - names from this package
 
-def _uri(path: Path, mode: Mode) -> str:
-    """The SQLite URI of a table.
+    def _rows(self, record: Record[T], setting: Setting, order: str) -> Iterator[T]:
+        query = f"SELECT {record.columns} FROM {record.table} WHERE setting = ? ORDER BY {order}"  # noqa: S608 - names from this package
+        with translated(self.path):
+            number = self._numbers().get(setting)
+            yield from record.rows(setting, self._connection.execute(query, (number,)))
 
-    SQLite reads a WAL file only where it can write beside it, unless told that nobody changes it.
-    """
-    still = mode is Mode.READ and not os.access(path.parent, os.W_OK)
-    return f"{path.absolute().as_uri()}?mode={mode}" + ("&immutable=1" if still else "")
-
-
-def _prepare(connection: sqlite3.Connection, mode: Mode) -> None:
-    """Check that the file is a latency table; make it one where it is new."""
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
-    connection.execute("PRAGMA trusted_schema = OFF")
-    if mode is Mode.WRITE:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")  # two first profiles at once: one makes the tables
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            for statement in _SCHEMA.values():
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute("COMMIT")
-    _check(connection)
-
-
-def _check(connection: sqlite3.Connection) -> None:
-    """Refuse another program's database, another schema version, and any extra trigger or view."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION_ID:
-        raise InputError("not a latency table", "name another file")
-    if version != SCHEMA_VERSION:
-        raise InputError(f"schema version {version}, but this hwc has {SCHEMA_VERSION}", HINT)
-    if dict(connection.execute("SELECT name, sql FROM sqlite_master").fetchall()) != _SCHEMA:
-        raise InputError("not the schema of a latency table", HINT)
-
-
-def _kernel(row: Columns) -> KernelRow:
-    key, choice, *timing = row
-    return KernelRow(key, choice, _timing(timing))
-
-
-def _boundary(row: Columns) -> BoundaryRow:
-    before, after, elements, *timing = row
-    return BoundaryRow(Precision(before), Precision(after), elements, _timing(timing))
-
-
-def _timing(columns: Columns) -> Timing:
-    """The timing columns of a row, checked."""
-    median, p10, p90, runs, cpu, *setting, date, source = columns
-    return Timing(median, p10, p90, runs, cpu, Setting(*setting), date, Origin(source))
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system raise into one line that names the file."""
-    try:
-        yield
-    except HwcError as cause:
-        raise type(cause)(f"latency table {path}: {cause.message}", cause.hint) from cause
-    except OSError as cause:
-        raise OutputError(
-            f"latency table {path}: {cause.strerror}", "name another with --table"
-        ) from cause
-    except sqlite3.Error as cause:
-        if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _ACCESS_FAULTS:
-            raise OutputError(
-                f"latency table {path}: {cause}",
-                "see whether the disk is full or another hwc uses it, or name another with --table",
-            ) from cause
-        raise InputError(f"latency table {path}: {cause}", HINT) from cause
-    except ValueError as cause:
-        raise InputError(f"latency table {path}: {cause}", HINT) from cause
+    def _numbers(self) -> dict[Setting, int]:
+        """Each setting's number in this file."""
+        query = "SELECT device, runtime, version, threads, power_mode, id FROM settings ORDER BY id"
+        return {Setting(*columns): number for *columns, number in self._connection.execute(query)}

@@ -12,6 +12,7 @@ from ..origin import Origin
 
 LONGEST_US = 1e9  # a kernel of a quarter of an hour is a damaged row, not a kernel
 LONGEST_TEXT = 256
+MOST = (1 << 63) - 1  # of anything that is counted: what SQLite can hold
 HINT = "delete the table, or name another with --table"
 
 
@@ -35,10 +36,13 @@ class Setting:
 
     def __post_init__(self) -> None:
         for text in (self.device, self.runtime, self.version, self.power_mode):
-            if not isinstance(text, str) or len(text) > LONGEST_TEXT:
-                raise InputError("a latency row has a setting that is not a short text", HINT)
-        if not isinstance(self.threads, int) or self.threads < 0:
-            raise InputError(f"a latency row has {self.threads!r} threads", HINT)
+            check_text(text, "setting")
+        check_count(self.threads, "threads")
+
+    def __str__(self) -> str:
+        mode = f", {self.power_mode}" if self.power_mode else ""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.device}{mode}, {self.runtime} {self.version}, {threads}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +70,12 @@ class Timing:
     source: Origin
 
     def __post_init__(self) -> None:
-        times = (self.p10_us, self.median_us, self.p90_us, self.cpu_us or 0.0)
-        for time in times:
-            if not isinstance(time, int | float) or not 0.0 <= time <= LONGEST_US:
-                raise InputError(f"a latency row says {time!r} microseconds", HINT)
+        for us in (self.p10_us, self.median_us, self.p90_us, self.cpu_us or 0.0):
+            check_us(us)
         if not self.p10_us <= self.median_us <= self.p90_us:
             raise InputError("a latency row's percentiles are out of order", HINT)
-        if not isinstance(self.runs, int) or self.runs < (self.source is not Origin.ESTIMATED):
-            raise InputError(f"a latency row counts {self.runs!r} runs", HINT)
-        _check_date(self.date)
+        check_count(self.runs, "runs", least=self.source is not Origin.ESTIMATED)
+        check_date(self.date)
 
     @classmethod
     def measured(
@@ -82,20 +83,46 @@ class Timing:
     ) -> Self:
         """The timing of these runs (shape (runs,), microseconds), dated now."""
         p10, median, p90 = (float(value) for value in np.percentile(us, (10, 50, 90)))
-        return cls(median, p10, p90, len(us), cpu_us, setting, _now(), Origin.MEASURED)
+        return cls(median, p10, p90, len(us), cpu_us, setting, now(), Origin.MEASURED)
 
     @classmethod
     def estimated(cls, us: float, setting: Setting) -> Self:
         """An estimate, dated now."""
-        return cls(us, us, us, 0, None, setting, _now(), Origin.ESTIMATED)
+        return cls(us, us, us, 0, None, setting, now(), Origin.ESTIMATED)
 
 
-def _now() -> str:
+def now() -> str:
+    """This moment, as the rows of a table have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _check_date(text: str) -> None:
+def moment(date: str) -> datetime:
+    """A row's date as a point in time: without a time zone it is UTC."""
+    when = datetime.fromisoformat(date)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def check_us(us: object) -> None:
+    """Refuse what is no duration in microseconds."""
+    if not isinstance(us, int | float) or not 0.0 <= us <= LONGEST_US:
+        raise InputError(f"a latency row says {us!r} microseconds", HINT)
+
+
+def check_count(count: object, what: str, *, least: int = 0) -> None:
+    """Refuse what is no number of something, or of fewer than `least`."""
+    if not isinstance(count, int) or not least <= count <= MOST:
+        raise InputError(f"a latency row counts {count!r} {what}", HINT)
+
+
+def check_text(text: object, what: str, longest: int = LONGEST_TEXT) -> None:
+    """Refuse what is no text, or one of more than `longest` characters."""
+    if not isinstance(text, str) or len(text) > longest:
+        raise InputError(f"a latency row's {what} is no text of up to {longest} characters", HINT)
+
+
+def check_date(date: str) -> None:
+    """Refuse what is no date in ISO 8601; a row from a file may hold anything."""
     try:
-        datetime.fromisoformat(text)
+        moment(date)
     except (ValueError, TypeError) as cause:
-        raise InputError(f"a latency row is dated {text!r}", HINT) from cause
+        raise InputError(f"a latency row is dated {date!r}", HINT) from cause

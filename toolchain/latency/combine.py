@@ -1,0 +1,49 @@
+"""One row of what several builds showed of the same kernel or boundary."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..origin import Origin
+from .rows import BoundaryRow, KernelRow
+from .timing import LONGEST_US, Timing, moment
+
+_WEAKEST_LAST = (Origin.MEASURED, Origin.BORROWED, Origin.ESTIMATED)
+
+
+def combine_kernels(rows: Sequence[KernelRow]) -> KernelRow:
+    """Rows of one key and choice as one; kind and work are those of the latest."""
+    latest = max(rows, key=lambda row: moment(row.timing.date))
+    return replace(latest, timing=combine_timings([row.timing for row in rows]))
+
+
+def combine_boundaries(rows: Sequence[BoundaryRow]) -> BoundaryRow:
+    """Rows of one change of one size as one."""
+    return replace(rows[0], timing=combine_timings([row.timing for row in rows]))
+
+
+def combine_timings(timings: Sequence[Timing]) -> Timing:
+    """The median over builds, with a spread that holds that within builds and that between them.
+
+    The two are independent, so they add in quadrature: in place, a kernel's time depends on its
+    neighbours, and on where a build's memory happens to lie.
+    """
+    if len(timings) == 1:
+        return timings[0]
+    medians = [timing.median_us for timing in timings]
+    median = statistics.median(medians)
+    tenths = statistics.quantiles(medians, n=10, method="inclusive")
+    below = statistics.median(timing.median_us - timing.p10_us for timing in timings)
+    above = statistics.median(timing.p90_us - timing.median_us for timing in timings)
+    cpu = [timing.cpu_us for timing in timings if timing.cpu_us is not None]
+    return Timing(
+        median_us=median,
+        p10_us=max(0.0, median - math.hypot(below, median - tenths[0])),
+        p90_us=min(LONGEST_US, median + math.hypot(above, tenths[-1] - median)),
+        runs=sum(timing.runs for timing in timings),
+        cpu_us=statistics.median(cpu) if cpu else None,
+        setting=timings[0].setting,
+        date=max((timing.date for timing in timings), key=moment),
+        source=max((timing.source for timing in timings), key=_WEAKEST_LAST.index),
+    )
