@@ -42,7 +42,7 @@ class PlanWriter:
         self.model = model
         self.slots = slots
         self.dialect = dialect
-        self._ranges = ranges
+        self.ranges = ranges
         self._twin = _same_values(model.graph, ranges)
         self._weights: dict[str, quantize.Weights] = {}
         self._int8_float = DTYPES[dialect.int8_float].numpy()
@@ -73,7 +73,7 @@ class PlanWriter:
         """The mapping of a tensor; what only moves numbers shares the mapping of its source."""
         source = self._twin.get(tensor, tensor)
         unsigned = self.dialect.unsigned_activations
-        return quantize.activation(self._ranges[source], unsigned=unsigned, dtype=self._int8_float)
+        return quantize.activation(self.ranges[source], unsigned=unsigned, dtype=self._int8_float)
 
 
 def _same_values(graph: ir.Graph, ranges: Mapping[str, Range]) -> dict[str, str]:

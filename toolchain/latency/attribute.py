@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from ..engine import KernelTime
@@ -19,47 +20,51 @@ CONVERSIONS = frozenset(
 # What ONNX Runtime appends to the name of a tensor that it splits or moves a conversion across.
 _APPENDED = re.compile(r"(_token_\d+|_pre_q|_q|_dq|/duplicated)$")
 
+Times = npt.NDArray[np.float64]  # statistics of one duration, in microseconds
+
 
 @dataclass(slots=True)
 class Attribution:
     """Where the time of one build went, in microseconds.
 
     Attributes:
-        slots: By index of the slot.
+        slots: By index of the slot; shape (statistics,), as the kernels' times have them.
         edges: By index of the edge whose tensor is converted.
         rest: What belongs to neither, such as shape arithmetic.
     """
 
-    slots: dict[int, float] = field(default_factory=dict)
-    edges: dict[int, float] = field(default_factory=dict)
-    rest: float = 0.0
+    rest: Times
+    slots: dict[int, Times] = field(default_factory=dict)
+    edges: dict[int, Times] = field(default_factory=dict)
 
     @property
-    def total(self) -> float:
+    def total(self) -> Times:
         """The sum over all kernels."""
-        return sum(self.slots.values()) + sum(self.edges.values()) + self.rest
+        return sum([*self.slots.values(), *self.edges.values()], self.rest)
 
 
 def attribute(
-    times: Sequence[tuple[KernelTime, float]], graph: ir.Graph, slots: SlotGraph
+    times: Sequence[tuple[KernelTime, Times]], graph: ir.Graph, slots: SlotGraph
 ) -> Attribution:
     """Give every kernel's time to a slot, an edge or the rest.
 
     Args:
-        times: Each kernel with its typical time in one run, in microseconds.
+        times: Each kernel with statistics of its time in one run (typical, percentiles), in
+            microseconds; shape (statistics,). Each statistic is shared out by itself.
         graph: The graph that really ran: its nodes bear the kernels' names.
         slots: The slots of the graph that the plan was written into.
     """
     owners = _Owners(graph, slots)
-    result = Attribution()
+    nothing = np.zeros_like(times[0][1]) if times else np.zeros(1)
+    result = Attribution(nothing)
     for kernel, us in times:
         slot, edge = owners.of(kernel)
         if edge is not None:
-            result.edges[edge] = result.edges.get(edge, 0.0) + us
+            result.edges[edge] = result.edges.get(edge, nothing) + us
         elif slot is not None:
-            result.slots[slot] = result.slots.get(slot, 0.0) + us
+            result.slots[slot] = result.slots.get(slot, nothing) + us
         else:
-            result.rest += us
+            result.rest = result.rest + us
     return result
 
 

@@ -12,61 +12,42 @@ from ..slots import SlotGraph
 from .cost import CostModel
 from .estimate import boundary_us, estimate_us, executed
 from .measure import Measurement
-from .table import BoundaryRow, KernelRow, LatencyTable
-from .timing import Setting, Timing
+from .observed import ALONE, FIXED, fixed_key
+from .table import BoundaryRow, LatencyTable
+from .timing import Setting
 from .wiring import FORMATS, format_of
 
 Convert = Callable[[int, Precision, Precision], float]
-_FIXED = "fixed"
-_ALONE = "alone"  # the choice under which a row holds what a riding kernel costs by itself
 
 
-def store(table: LatencyTable, graph: SlotGraph, measured: Measurement, setting: Setting) -> None:
-    """Write what was measured into a table: one row a kernel and choice, not a slot and choice."""
-    kernels: dict[tuple[str, str], list[float]] = {}
-    for time in measured.slots:
-        key = (graph.slots[time.slot].key, time.choice.precision.value)
-        kernels.setdefault(key, []).extend(time.us)
-    for time in measured.alone:
-        kernels.setdefault((graph.slots[time.slot].key, _ALONE), []).extend(time.us)
-    kernels[fixed_key(graph), _FIXED] = list(measured.fixed_us)
-    for (kernel, choice), us in kernels.items():
-        table.put(KernelRow(kernel, choice, Timing.measured(np.array(us), setting)))
-    conversions: dict[tuple[Precision, Precision, int], list[float]] = {}
-    for edge in measured.edges:
-        where = (edge.source, edge.target, graph.edges[edge.edge].elements)
-        conversions.setdefault(where, []).append(edge.us)
-    for (before, after, elements), us in conversions.items():
-        table.put(BoundaryRow(before, after, elements, Timing.measured(np.array(us), setting)))
-
-
-def covers(table: LatencyTable, graph: SlotGraph) -> bool:
+def covers(table: LatencyTable, setting: Setting, graph: SlotGraph) -> bool:
     """Whether the table holds every kernel of the graph in every choice."""
-    keys = {(s.key, c.precision.value) for s in graph.slots for c in s.choices}
-    return all(table.get(*key) for key in keys) and table.get(fixed_key(graph), _FIXED) is not None
-
-
-def fixed_key(graph: SlotGraph) -> str:
-    """The row of what a whole graph takes beside its kernels: it goes with their number."""
-    return f"{_FIXED}|{len(graph.slots)} slots"
+    have = {(row.key, row.choice) for row in table.kernels(setting)}
+    wanted = {(slot.key, c.precision.value) for slot in graph.slots for c in slot.choices}
+    return wanted | {(fixed_key(graph), FIXED)} <= have
 
 
 def from_table(
-    graph: SlotGraph, table: LatencyTable, *, free: frozenset[str] = frozenset()
+    graph: SlotGraph,
+    table: LatencyTable,
+    setting: Setting,
+    *,
+    free: frozenset[str] = frozenset(),
 ) -> CostModel:
     """The cost model of a graph that the table covers.
 
     Args:
         graph: The slots.
         table: Measured kernels and conversions.
+        setting: What the times must hold for.
         free: Ops whose int8 kernel writes float by itself: no conversion after them.
     """
-    times = {(row.key, row.choice): row.timing.median_us for row in table.kernels()}
+    times = {(row.key, row.choice): row.timing.median_us for row in table.kernels(setting)}
 
     def kernel(slot: int, choice: NodeChoice) -> float:
         return times[graph.slots[slot].key, choice.precision.value]
 
-    convert = _fitted(list(table.boundaries()))
+    convert = _fitted(list(table.boundaries(setting)))
     model = _model(graph, kernel, convert, Origin.MEASURED)
     int8, fp32 = FORMATS.index(Precision.INT8), FORMATS.index(Precision.FP32)
     for index, edge in enumerate(graph.edges):
@@ -74,8 +55,8 @@ def from_table(
             model.boundary_us[index, int8, :] = 0.0
     for s, slot in enumerate(graph.slots):
         for index in _ride_edges(graph, s):
-            model.boundary_us[index, int8, fp32] += times.get((slot.key, _ALONE), 0.0)
-    fixed = times[fixed_key(graph), _FIXED]
+            model.boundary_us[index, int8, fp32] += times.get((slot.key, ALONE), 0.0)
+    fixed = times[fixed_key(graph), FIXED]
     return CostModel(
         graph, model.node_us, model.boundary_us, model.node_source, model.boundary_source, fixed
     )
@@ -92,20 +73,20 @@ def refined(cost: CostModel, measured: Measurement) -> CostModel:
     int8, fp32 = FORMATS.index(Precision.INT8), FORMATS.index(Precision.FP32)
     for time in measured.slots:
         choices = cost.graph.slots[time.slot].choices
-        node_us[time.slot, choices.index(time.choice)] = float(np.median(time.us))
+        node_us[time.slot, choices.index(time.choice)] = time.us.median
     for edge in measured.edges:
         before, after = FORMATS.index(edge.source), FORMATS.index(edge.target)
-        boundary_us[edge.edge, before, after] = edge.us
+        boundary_us[edge.edge, before, after] = edge.us.median
     for time in measured.alone:
         for index in _ride_edges(cost.graph, time.slot):
-            boundary_us[index, int8, fp32] += float(np.median(time.us))
+            boundary_us[index, int8, fp32] += time.us.median
     return CostModel(
         cost.graph,
         node_us,
         boundary_us,
         cost.node_source,
         cost.boundary_source,
-        float(np.median(measured.fixed_us)),
+        measured.fixed_us,
     )
 
 

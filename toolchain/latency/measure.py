@@ -1,30 +1,33 @@
-"""Measuring a model's slots in place: a few whole builds, each kernel's time given to its slot."""
+"""Measuring slots in place: whole builds in turns, each kernel's time given to its slot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..engine import TimeBuilds, TimedBuild
+from ..engine import KernelTime, TimeBuilds, TimedBuild
 from ..plan import NodeChoice, Plan, Precision
 from ..slots import Edge, SlotGraph
+from ..timing import Spread
 from .attribute import Attribution, attribute
+from .probes import uniform
 from .wiring import format_of
 
-MIXED_PROBES = 4
 _HALVINGS = 40  # to the float's own precision
-_SWITCH = 0.35  # chance that a mixed probe changes precision from one slot to the next
+_NOTHING = np.zeros(3)
+
+Times = npt.NDArray[np.float64]  # typical time, tenth and ninetieth percentile, in microseconds
 
 
 @dataclass(frozen=True, slots=True)
 class SlotTime:
-    """The in-place times of a slot in one choice, in microseconds, one for each build."""
+    """The in-place time of a slot in one choice."""
 
     slot: int
     choice: NodeChoice
-    us: tuple[float, ...]
+    us: Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,60 +37,102 @@ class EdgeTime:
     edge: int
     source: Precision
     target: Precision
-    us: float
+    us: Spread
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a set of builds says about a model.
+    """What one build says about a model.
 
     Attributes:
-        slots: One for each slot and choice that was seen.
-        edges: One for each edge and change of form that was seen.
+        plan: The plan that was built.
+        slots: One for each slot.
+        edges: One for each edge whose form the plan changes.
         alone: Times of slots that ride on another's fp32 kernel, where that one was not fp32.
-        fixed_us: Time of a run that belongs to no slot and no edge, one for each build.
-        plans: The plans that were built.
-        totals: Typical time of each whole build without the profiler, in microseconds.
+        fixed_us: Time of a run that belongs to no slot and no edge, in microseconds.
+        total_us: Typical time of a whole run without the profiler, in microseconds.
+        runs: How many runs that rests on.
     """
 
+    plan: Plan
     slots: tuple[SlotTime, ...]
     edges: tuple[EdgeTime, ...]
     alone: tuple[SlotTime, ...]
-    fixed_us: tuple[float, ...]
-    plans: tuple[Plan, ...]
-    totals: tuple[float, ...]
+    fixed_us: float
+    total_us: float
+    runs: int
 
 
-def probe_plans(graph: SlotGraph, seed: int = 0) -> list[Plan]:
-    """The builds worth measuring: one a precision, and mixed ones that show the boundaries."""
-    seen = {c.precision for slot in graph.slots for c in slot.choices}
-    precisions = sorted(seen | {Precision.FP32})
-    plans = [_uniform(graph, precision) for precision in precisions]
-    if len(precisions) > 1:
-        rng = np.random.default_rng(seed)
-        plans += [_mixed(graph, precisions, rng) for _ in range(MIXED_PROBES)]
-    return list(dict.fromkeys(plans))
-
-
-def measure(
+def measurements(
     graph: SlotGraph,
     *,
-    plans: Sequence[Plan],
+    plans: Iterable[Plan],
     write: Callable[[Plan], ir.Model],
     time_builds: TimeBuilds,
+    anchor_us: float | None = None,
+) -> Iterator[Measurement]:
+    """Build the plans one after the other, each timed in turns with the all-fp32 build.
+
+    What slows the machine for a minute slows both, so every time is scaled by what the fp32 build
+    then took against what it took first: measured so, plans that were timed minutes apart compare
+    to about 2 %, where raw times drift by 8 %.
+
+    Args:
+        graph: The slots.
+        plans: What to build; each result comes as soon as it is measured.
+        write: Writes a plan as a graph.
+        time_builds: Times several graphs in turns.
+        anchor_us: What the fp32 build took when the earlier ones were measured; None: it is
+            measured now.
+    """
+    anchor = uniform(graph, Precision.FP32)
+    for plan in plans:
+        if plan == anchor and anchor_us is None:
+            (build,) = time_builds([write(anchor)])
+            found = measurement(graph, plan, build)
+            anchor_us = found.total_us
+        else:
+            beside, build = time_builds([write(anchor), write(plan)])
+            now = typical(beside.total_us)
+            anchor_us = anchor_us or now
+            found = measurement(graph, plan, build, scale=anchor_us / now)
+        yield found
+
+
+def measurement(
+    graph: SlotGraph, plan: Plan, build: TimedBuild, *, scale: float = 1.0
 ) -> Measurement:
-    """Build the plans, time them in turns, and share the times out."""
-    builds = time_builds([write(plan) for plan in plans])
-    shares = _Shares(graph)
-    for plan, build in zip(plans, builds, strict=True):
-        shares.add(build, [plan.as_dict()[slot.name] for slot in graph.slots])
+    """Share out the times of one build, each multiplied with `scale`."""
+    whole = typical(build.total_us)
+    found = attribute(list(_times(build, whole, scale)), build.graph, graph)
+    return shared_out(graph, plan, found, total_us=whole * scale, runs=len(build.total_us))
+
+
+def shared_out(
+    graph: SlotGraph, plan: Plan, found: Attribution, *, total_us: float, runs: int
+) -> Measurement:
+    """What a build says of each slot and edge.
+
+    Args:
+        graph: The slots.
+        plan: What was built.
+        found: Where the kernels' time went: typical time, tenth and ninetieth percentile.
+        total_us: Typical time of a whole run, in microseconds.
+        runs: How many runs that rests on.
+    """
+    choices = [plan.as_dict()[slot.name] for slot in graph.slots]
+    slots = {i: found.slots.get(i, _NOTHING) for i in range(len(graph.slots))}
+    edges = tuple(_edges(graph, found, choices, slots))
+    alone = tuple(_rides(graph, choices, slots))
+    left = max(0.0, total_us - float(found.total[0]))
     return Measurement(
-        slots=tuple(SlotTime(*key, tuple(us)) for key, us in shares.slots.items()),
-        edges=tuple(EdgeTime(*key, float(np.median(us))) for key, us in shares.edges.items()),
-        alone=tuple(SlotTime(*key, tuple(us)) for key, us in shares.alone.items()),
-        fixed_us=tuple(shares.fixed),
-        plans=tuple(plans),
-        totals=tuple(_typical(build.total_us) for build in builds),
+        plan,
+        slots=tuple(SlotTime(i, choices[i], _spread(us)) for i, us in slots.items()),
+        edges=edges,
+        alone=alone,
+        fixed_us=left + float(found.rest[0]),
+        total_us=total_us,
+        runs=runs,
     )
 
 
@@ -101,71 +146,22 @@ def change(edge: Edge, choices: Sequence[NodeChoice]) -> tuple[Precision, Precis
     return (source, other[0]) if other else None
 
 
-class _Shares:
-    """Times of all builds so far, by what they belong to."""
-
-    def __init__(self, graph: SlotGraph) -> None:
-        self.graph = graph
-        self.slots: dict[tuple[int, NodeChoice], list[float]] = {}
-        self.edges: dict[tuple[int, Precision, Precision], list[float]] = {}
-        self.alone: dict[tuple[int, NodeChoice], list[float]] = {}
-        self.fixed: list[float] = []
-        self._index = {slot.name: i for i, slot in enumerate(graph.slots)}
-
-    def add(self, build: TimedBuild, choices: Sequence[NodeChoice]) -> None:
-        """Share out one build, made with a choice for each slot."""
-        whole = _typical(build.total_us)
-        typical = [_typical(kernel.us) for kernel in build.kernels]
-        times = list(zip(build.kernels, without_profiler(typical, whole), strict=True))
-        found = attribute(times, build.graph, self.graph)
-        self.fixed.append(max(0.0, whole - found.total) + found.rest)
-        slots = {i: found.slots.get(i, 0.0) for i in range(len(self.graph.slots))}
-        self._share_edges(found, choices, slots)
-        self._share_rides(choices, slots)
-        for i, us in slots.items():
-            self.slots.setdefault((i, choices[i]), []).append(us)
-
-    def _share_edges(
-        self, found: Attribution, choices: Sequence[NodeChoice], slots: dict[int, float]
-    ) -> None:
-        """A change of form is the edge's; of layout alone, part of what the writer costs."""
-        for i, edge in enumerate(self.graph.edges):
-            changed = change(edge, choices)
-            if changed is not None:
-                self.edges.setdefault((i, *changed), []).append(found.edges.get(i, 0.0))
-            elif i in found.edges:
-                owner = edge.producer if edge.producer >= 0 else edge.consumers[0]
-                slots[owner] += found.edges[i]
-
-    def _share_rides(self, choices: Sequence[NodeChoice], slots: dict[int, float]) -> None:
-        """A fused kernel is its matrix product's; what runs alone beside that costs extra."""
-        for i, slot in enumerate(self.graph.slots):
-            if not slot.rides:
-                continue
-            carrier = self._index[slot.rides]
-            if choices[carrier] != choices[i]:
-                self.alone.setdefault((i, choices[i]), []).append(slots[i])
-            else:
-                slots[carrier] += slots[i]
-            slots[i] = 0.0
-
-
-def without_profiler(kernels: Sequence[float], whole: float) -> list[float]:
-    """The kernels' times without what the profiler adds to each, alike for all of them.
+def without_profiler(kernels: Sequence[float], whole: float) -> float:
+    """What the profiler adds to each kernel, taken to be alike for all of them.
 
     Args:
         kernels: Time of each kernel under the profiler, in microseconds.
-        whole: Time of the run without the profiler; where it is the longer, nothing is taken off.
+        whole: Time of the run without the profiler; where it is the longer, nothing was added.
     """
     low, high = 0.0, max(kernels, default=0.0)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         total = sum(max(us - middle, 0.0) for us in kernels)
         low, high = (middle, high) if total > whole else (low, middle)
-    return [max(us - low, 0.0) for us in kernels]
+    return low
 
 
-def _typical(us: npt.NDArray[np.float64]) -> float:
+def typical(us: npt.NDArray[np.float64]) -> float:
     """The mean of the faster half of the runs.
 
     What disturbs a run only ever adds to it; and a mean is finer than whole microseconds.
@@ -173,18 +169,44 @@ def _typical(us: npt.NDArray[np.float64]) -> float:
     return float(np.sort(us)[: max(1, len(us) // 2)].mean())
 
 
-def _uniform(graph: SlotGraph, precision: Precision) -> Plan:
-    choice = NodeChoice(precision)
-    return Plan.of((s.name, choice if choice in s.choices else s.choices[0]) for s in graph.slots)
+def _times(build: TimedBuild, whole: float, scale: float) -> Iterator[tuple[KernelTime, Times]]:
+    """Each kernel with its typical time and percentiles, the profiler's own cost taken off."""
+    added = without_profiler([typical(kernel.us) for kernel in build.kernels], whole)
+    for kernel in build.kernels:
+        us = typical(kernel.us), *np.percentile(kernel.us, (10, 90))
+        yield kernel, np.maximum(np.array(us) - added, 0.0) * scale
 
 
-def _mixed(graph: SlotGraph, precisions: Sequence[Precision], rng: np.random.Generator) -> Plan:
-    """Runs of neighbouring slots in one precision, at random."""
-    current = precisions[int(rng.integers(len(precisions)))]
-    pairs = []
-    for slot in graph.slots:
-        if rng.random() < _SWITCH:
-            current = precisions[int(rng.integers(len(precisions)))]
-        choice = NodeChoice(current)
-        pairs.append((slot.name, choice if choice in slot.choices else slot.choices[0]))
-    return Plan.of(pairs)
+def _edges(
+    graph: SlotGraph, found: Attribution, choices: Sequence[NodeChoice], slots: dict[int, Times]
+) -> Iterator[EdgeTime]:
+    """A change of form is the edge's; of layout alone, part of what the writer costs."""
+    for i, edge in enumerate(graph.edges):
+        changed = change(edge, choices)
+        if changed is not None:
+            yield EdgeTime(i, *changed, _spread(found.edges.get(i, _NOTHING)))
+        elif i in found.edges:
+            owner = edge.producer if edge.producer >= 0 else edge.consumers[0]
+            slots[owner] = slots[owner] + found.edges[i]
+
+
+def _rides(
+    graph: SlotGraph, choices: Sequence[NodeChoice], slots: dict[int, Times]
+) -> Iterator[SlotTime]:
+    """A fused kernel is its matrix product's; what runs alone beside that costs extra."""
+    index = {slot.name: i for i, slot in enumerate(graph.slots)}
+    for i, slot in enumerate(graph.slots):
+        if not slot.rides:
+            continue
+        carrier = index[slot.rides]
+        if choices[carrier] != choices[i]:
+            yield SlotTime(i, choices[i], _spread(slots[i]))
+        else:
+            slots[carrier] = slots[carrier] + slots[i]
+        slots[i] = _NOTHING
+
+
+def _spread(us: Times) -> Spread:
+    """The typical time with percentiles that hold it between them."""
+    middle, low, high = (float(value) for value in us)
+    return Spread(middle, min(low, middle), max(high, middle))

@@ -1,6 +1,5 @@
 """Stage 2: the decisions to be made, what they cost in time, and how to write them down."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -9,13 +8,11 @@ from ...backends import ort
 from ...passes.apply import PlanWriter
 from ...toolchain.accuracy.samples import each
 from ...toolchain.calibration import Range, collect, ranges
-from ...toolchain.engine import TimedBuild
 from ...toolchain.find_slots import find_slots, merge_slots, withdraw
 from ...toolchain.latency import build_cost
 from ...toolchain.latency.attribute import own_kernels
 from ...toolchain.latency.cost import CostModel
-from ...toolchain.latency.measure import Measurement, measure, probe_plans
-from ...toolchain.latency.table import LatencyTable, Mode, default_path
+from ...toolchain.latency.table import default_path
 from ...toolchain.latency.timing import Setting
 from ...toolchain.observe import annotate, observer
 from ...toolchain.plan import Plan, Precision
@@ -23,11 +20,27 @@ from ...toolchain.progress import Progress
 from ...toolchain.slots import SlotGraph
 from ..request import Request
 from .prepare import Prepared
+from .price import THREADS, Meter, on_host
 from .target import Target
 
-RUNS = 40  # runs of each build that is measured
-THREADS = 1  # kernels are timed on one thread: that is what their sum is about
 NEED_DATA = frozenset({Precision.INT8, Precision.INT4})  # calibration, or a loss to be judged
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSpace:
+    """What may be chosen, and how to write a choice down.
+
+    Attributes:
+        slots: The slots.
+        writer: Writes a plan for the device.
+        simulator: Writes a plan so that this machine's CPU computes what the device would.
+        notes: What the user should know.
+    """
+
+    slots: SlotGraph
+    writer: PlanWriter
+    simulator: PlanWriter
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +52,8 @@ class Decisions:
         cost: What plans take, and where that is known from.
         writer: Writes a plan for the device.
         simulator: Writes a plan so that this machine's CPU computes what the device would.
-        time: Builds a plan and times its kernels in place; None where the device is not here.
+        meter: Measures builds on the device; None where it is not here.
+        fresh: Whether the times are of now: nothing is gained by measuring them again.
         notes: What the user should know.
     """
 
@@ -47,7 +61,8 @@ class Decisions:
     cost: CostModel
     writer: PlanWriter
     simulator: PlanWriter
-    time: Callable[[Plan], Measurement] | None
+    meter: Meter | None
+    fresh: bool
     notes: tuple[str, ...]
 
     def simulate(self, plan: Plan, threads: int) -> ort.Session:
@@ -63,11 +78,28 @@ def reference(model: ir.Model) -> ort.Session:
 
 def decide(request: Request, target: Target, prepared: Prepared, progress: Progress) -> Decisions:
     """Find the slots, calibrate what may be quantised, and price every choice."""
+    space = find_space(request, target, prepared, progress)
+    meter = None
+    if measurable(target, space.slots):
+        meter = host_meter(request, target, prepared, space.writer)
+    if meter is None:
+        cost, fresh = build_cost.from_profile(space.slots, target.profile), True
+    else:
+        cost, fresh = meter.cost(progress, again=request.remeasure)
+    return Decisions(
+        space.slots, cost, space.writer, space.simulator, meter, fresh=fresh, notes=space.notes
+    )
+
+
+def find_space(
+    request: Request, target: Target, prepared: Prepared, progress: Progress
+) -> PlanSpace:
+    """Find the slots, and calibrate what may be quantised."""
     precisions, notes = _precisions(request, target, prepared)
     with progress.stage("find the decisions"):
         seen = annotate(prepared.model, reference, prepared.feeds)
         slots = find_slots(seen, target.dialect, precisions)
-        if _measurable(target, slots):
+        if measurable(target, slots):
             ran = ort.running_graph(prepared.model)
             slots = merge_slots(slots, own_kernels(ran, slots))
     unsigned = target.dialect.unsigned_activations
@@ -78,9 +110,7 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
     emulated = frozenset({Precision.BF16})  # which no CPU kernel computes in
     simulated = replace(target.dialect, qdq=True, casts=True, emulated=emulated)
     simulator = PlanWriter(prepared.model, slots, dialect=simulated, ranges=limits)
-    cost = _price(request, target, prepared, writer, progress)
-    time = _timer(prepared, writer) if _measurable(target, slots) else None
-    return Decisions(slots, cost, writer, simulator, time, notes)
+    return PlanSpace(slots, writer, simulator, notes)
 
 
 def _precisions(
@@ -125,48 +155,17 @@ def _calibrate(
     return ranges(histograms, request.calibration, unsigned=unsigned)
 
 
-def _price(
-    request: Request, target: Target, prepared: Prepared, writer: PlanWriter, progress: Progress
-) -> CostModel:
-    """A measured table where the device is this machine's CPU, estimates elsewhere."""
-    if not _measurable(target, writer.slots):
-        return build_cost.from_profile(writer.slots, target.profile)
+def host_meter(
+    request: Request, target: Target, prepared: Prepared, writer: PlanWriter, threads: int = THREADS
+) -> Meter:
+    """Measures builds of the model on this machine's CPU."""
     version = str(target.backend.version())
-    setting = Setting(target.profile.name, "onnxruntime", version, THREADS)
-    with LatencyTable.open(request.table or default_path(setting), Mode.WRITE) as table:
-        if request.remeasure or not build_cost.covers(table, writer.slots):
-            _measure(table, setting, prepared, writer, progress)
-        return build_cost.from_table(writer.slots, table, free=writer.dialect.float_outputs)
+    setting = Setting(target.profile.name, "onnxruntime", version, threads)
+    path = request.table or default_path(setting)
+    return Meter(path, setting, request.model, writer, on_host(prepared.feeds, threads))
 
 
-def _measure(
-    table: LatencyTable,
-    setting: Setting,
-    prepared: Prepared,
-    writer: PlanWriter,
-    progress: Progress,
-) -> None:
-    plans = probe_plans(writer.slots)
-    with progress.stage("measure kernels in place", RUNS) as step:
-
-        def time_builds(models: Sequence[ir.Model]) -> list[TimedBuild]:
-            return ort.time_builds(models, prepared.feeds, runs=RUNS, threads=THREADS, told=step)
-
-        measured = measure(writer.slots, plans=plans, write=writer.write, time_builds=time_builds)
-        build_cost.store(table, writer.slots, measured, setting)
-
-
-def _timer(prepared: Prepared, writer: PlanWriter) -> Callable[[Plan], Measurement]:
-    def time_builds(models: Sequence[ir.Model]) -> list[TimedBuild]:
-        return ort.time_builds(models, prepared.feeds, runs=RUNS, threads=THREADS)
-
-    def time(plan: Plan) -> Measurement:
-        return measure(writer.slots, plans=[plan], write=writer.write, time_builds=time_builds)
-
-    return time
-
-
-def _measurable(target: Target, slots: SlotGraph) -> bool:
+def measurable(target: Target, slots: SlotGraph) -> bool:
     """Whether kernels can be looked at and timed here, and there is something to choose."""
     here = target.here and target.backend.name == ort.Ort.name
     return here and any(len(slot.choices) > 1 for slot in slots.slots)

@@ -152,10 +152,10 @@ def _kernels(gate: Gate, plan: Plan) -> dict[str, int]:
 
 def _in_place(gate: Gate, delivery: Delivery) -> dict[int, float]:
     """What each slot takes in the delivered engine, in microseconds, where that can be seen."""
-    if gate.decisions.time is None or delivery.plan is None:
+    if gate.decisions.meter is None or delivery.plan is None:
         return {}
-    measured = gate.decisions.time(delivery.plan)
-    return {time.slot: float(np.median(time.us)) for time in measured.slots}
+    measured = gate.decisions.meter.one(delivery.plan)
+    return {time.slot: time.us.median for time in measured.slots}
 
 
 def _rows(problem: Problem, plan: Plan, in_place: Mapping[int, float]) -> tuple[SlotRow, ...]:

@@ -24,6 +24,7 @@ from .decide import Decisions
 
 ROUNDS = 4  # of measuring what was chosen and choosing again
 SETTLED = 0.03  # a price that near the measurement is believed
+STALE = 0.1  # beyond that the rows that a price rests on are measured again
 STRATEGIES: dict[str, type[Strategy]] = {"exact": Exact, "greedy": Greedy, "uniform": Uniform}
 
 
@@ -88,20 +89,29 @@ class _Search:
     progress: Progress
 
     def settle(self, problem: Problem) -> tuple[Problem, Choice]:
-        """Choose, measure what was chosen, and choose again while its price is wrong."""
+        """Choose, measure what was chosen, and choose again while its price is wrong.
+
+        Where the table is far off, its rows of this model are measured again first: the machine or
+        the runtime is no longer what it was when they were.
+        """
         choice = self._choose(problem)
-        time = self.decisions.time
-        for _ in range(ROUNDS if time else 0):
+        meter, fresh = self.decisions.meter, self.decisions.fresh
+        for _ in range(ROUNDS if meter else 0):
             best = choice.candidates[0].proposal
             with self.progress.stage("measure the choice"):
-                measured = time(problem.plan(best)) if time else None
-            if measured is None:
+                measured = meter.one(problem.plan(best)) if meter else None
+            if meter is None or measured is None:
                 break
-            residual = best.predicted_us / measured.totals[0] - 1
+            residual = best.predicted_us / measured.total_us - 1
             self.progress.note(f"predicted {best.predicted_us:.0f} µs, {residual:+.1%} off")
-            problem = replace(problem, cost=refined(problem.cost, measured))
-            if abs(residual) <= SETTLED:
-                break
+            if abs(residual) > STALE and not fresh:
+                self.progress.note("more than 10 % off: this model's rows are measured again")
+                cost, fresh = meter.cost(self.progress, again=True)
+                problem = replace(problem, cost=cost)
+            else:
+                problem = replace(problem, cost=refined(problem.cost, measured))
+                if abs(residual) <= SETTLED:
+                    break
             choice = self._choose(problem)
         return problem, choice
 

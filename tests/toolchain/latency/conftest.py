@@ -1,13 +1,14 @@
 """A machine whose times are known: builds that take what a rule says, kernel by kernel."""
 
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 from hwc.toolchain.engine import KernelTime, TimedBuild
-from hwc.toolchain.latency.measure import Measurement, measure
+from hwc.toolchain.latency.measure import Measurement, measurements
 from hwc.toolchain.naming import derived
 from hwc.toolchain.plan import NodeChoice, Plan, Precision
 from hwc.toolchain.slots import Edge, Slot, SlotGraph, Work
@@ -124,16 +125,29 @@ class Machine:
         graph = ir.Graph([], [], nodes=nodes)
         return TimedBuild(kernels, graph, np.full(RUNS, self.truth(plan)))
 
-    def measure(self, plans: Sequence[Plan]) -> Measurement:
-        """Measure plans on this machine."""
-        waiting = iter(plans)
-        model = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
-        return measure(
-            self.graph,
-            plans=plans,
-            write=lambda _: model,
-            time_builds=lambda models: [self.build(next(waiting)) for _ in models],
+    def measure(self, plans: Sequence[Plan]) -> list[Measurement]:
+        """Measure plans on this machine, whose speed changes from one build to the next."""
+        speeds = itertools.cycle((1.0, 1.25, 0.8))
+        return list(
+            measurements(
+                self.graph,
+                plans=plans,
+                write=lambda plan: ir.Model(
+                    ir.Graph([], [], nodes=[], doc_string=plan.to_json()), ir_version=10
+                ),
+                time_builds=lambda models: self._turns(models, next(speeds)),
+            )
         )
+
+    def _turns(self, models: Sequence[ir.Model], speed: float) -> list[TimedBuild]:
+        plans = (Plan.from_json(str(model.graph.doc_string)) for model in models)
+        return [slowed(self.build(plan), speed) for plan in plans]
+
+
+def slowed(build: TimedBuild, factor: float) -> TimedBuild:
+    """The same build while the machine is slower."""
+    kernels = tuple(replace(kernel, us=kernel.us * factor) for kernel in build.kernels)
+    return replace(build, kernels=kernels, total_us=build.total_us * factor)
 
 
 @pytest.fixture(scope="session")

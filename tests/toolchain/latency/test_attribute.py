@@ -143,11 +143,11 @@ def ran_graph(case: Sequence[Ran]) -> ir.Graph:
 def test_owners(case: list[Ran]) -> None:
     graph = ran_graph(case)
     # Powers of two: every sum tells which kernels are in it.
-    times = [(KernelTime.of(node, np.zeros(0)), 2.0**i) for i, node in enumerate(graph)]
+    times = [(KernelTime.of(node, np.zeros(0)), np.array([2.0**i])) for i, node in enumerate(graph)]
     shares = attribute(times, graph, SLOTS)
     slots: dict[int, float] = {}
     edges: dict[int, float] = {}
-    rest = 0.0
+    rest = np.zeros(1)
     names = [s.name for s in SLOTS.slots]
     tensors = [edge.tensor for edge in SLOTS.edges]
     for ran, (_, us) in zip(case, times, strict=True):
@@ -164,7 +164,7 @@ def test_owners(case: list[Ran]) -> None:
 
 
 def test_nothing_ran() -> None:
-    assert attribute([], ir.Graph([], [], nodes=[]), SLOTS) == Attribution()
+    assert attribute([], ir.Graph([], [], nodes=[]), SLOTS) == Attribution(np.zeros(1))
 
 
 def test_which_slots_have_a_kernel_of_their_own() -> None:

@@ -11,15 +11,14 @@ import pytest
 from hwc.toolchain.device import load_profile
 from hwc.toolchain.latency.build_cost import (
     covers,
-    fixed_key,
     from_profile,
     from_table,
     refined,
-    store,
 )
 from hwc.toolchain.latency.cost import CostModel
 from hwc.toolchain.latency.estimate import estimate_us
-from hwc.toolchain.latency.measure import probe_plans
+from hwc.toolchain.latency.observed import fixed_key, store
+from hwc.toolchain.latency.probes import probe_plans
 from hwc.toolchain.latency.table import LatencyTable, Mode
 from hwc.toolchain.latency.timing import Setting
 from hwc.toolchain.origin import Origin
@@ -54,10 +53,11 @@ def model_of(machine: "Machine", path: Path, plans: list[Plan] | None = None) ->
     """Measure the probes into a table on disk, close it, and read the model from it."""
     probes = probe_plans(machine.graph) if plans is None else plans
     with LatencyTable.open(path, Mode.WRITE) as table:
-        store(table, machine.graph, machine.measure(probes), SETTING)
+        for found in machine.measure(probes):
+            store(table, SETTING, machine.graph, found, path="model.onnx")
     with LatencyTable.open(path) as table:
-        assert covers(table, machine.graph)
-        return from_table(machine.graph, table)
+        assert covers(table, SETTING, machine.graph)
+        return from_table(machine.graph, table, SETTING)
 
 
 @pytest.mark.parametrize("profiler", [0.0, 1.0], ids=["no profiler", "a profiler's microsecond"])
@@ -79,7 +79,7 @@ def test_conversions_of_sizes_that_were_not_measured_lie_on_the_line(
     bench = machine()
     plans = [plan_of(bench.graph, row) for row in ((0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 1, 0))]
     measured = bench.measure(plans)
-    seen = {(bench.graph.edges[e.edge].elements, e.target) for e in measured.edges}
+    seen = {(bench.graph.edges[e.edge].elements, e.target) for m in measured for e in m.edges}
     assert (300, Precision.INT8) not in seen
     cost = model_of(bench, tmp_path / "t.sqlite", plans)
     np.testing.assert_allclose(
@@ -91,7 +91,7 @@ def test_equal_kernels_share_one_row(machine: MakeMachine, tmp_path: Path) -> No
     bench = machine()
     model_of(bench, tmp_path / "t.sqlite")
     with LatencyTable.open(tmp_path / "t.sqlite") as table:
-        rows = {(row.key, row.choice): row.timing for row in table.kernels()}
+        rows = {(row.key, row.choice): row.timing for row in table.kernels(SETTING)}
     assert set(rows) == {*bench.kernels, (fixed_key(bench.graph), "fixed")}
     assert rows["k1", "int8"].median_us == pytest.approx(12.0)
     assert rows["k1", "int8"].setting == SETTING
@@ -108,17 +108,17 @@ def test_a_table_of_another_graph_serves_where_it_has_the_kernels(
         (*graph.slots, replace(graph.slots[0], name="e", outputs=("e",))), graph.edges
     )
     with LatencyTable.open(tmp_path / "t.sqlite") as table:
-        assert covers(table, graph)
-        assert not covers(table, longer)  # another number of kernels: another fixed cost
+        assert covers(table, SETTING, graph)
+        assert not covers(table, SETTING, longer)  # another number of kernels: another fixed cost
         other = replace(graph.slots[0], key="k9")
-        assert not covers(table, SlotGraph((other, *graph.slots[1:]), graph.edges))
+        assert not covers(table, SETTING, SlotGraph((other, *graph.slots[1:]), graph.edges))
         more = replace(graph.slots[3], choices=(FP32, INT8))
-        assert not covers(table, SlotGraph((*graph.slots[:3], more), graph.edges))
+        assert not covers(table, SETTING, SlotGraph((*graph.slots[:3], more), graph.edges))
 
 
 def test_an_empty_table_covers_nothing(machine: MakeMachine, tmp_path: Path) -> None:
     with LatencyTable.open(tmp_path / "t.sqlite", Mode.WRITE) as table:
-        assert not covers(table, machine().graph)
+        assert not covers(table, SETTING, machine().graph)
 
 
 def test_a_model_without_slots(machine: MakeMachine, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_kernels_that_write_float_by_themselves_convert_for_nothing(
     path = tmp_path / "t.sqlite"
     model_of(bench, path)
     with LatencyTable.open(path) as table:
-        cost = from_table(bench.graph, table, free=frozenset({"Conv"}))
+        cost = from_table(bench.graph, table, SETTING, free=frozenset({"Conv"}))
     plain = bench.truth(plan_of(bench.graph, (1, 0, 0, 0)))
     out_of_a = bench.conversion(bench.graph.edges[1], into=False)
     assert cost.price(np.array([(1, 0, 0, 0)])) == pytest.approx(plain - out_of_a)
@@ -162,7 +162,7 @@ def test_refining_corrects_the_plan_that_was_measured(machine: MakeMachine, tmp_
     kernels = {**machine().kernels, ("k2", "int8"): 44.0}
     now = machine(kernels=kernels, bases=(6.0, 2.0), fixed=8.0)
     chosen = (0, 1, 1, 0)
-    measured = now.measure([plan_of(now.graph, chosen)])
+    (measured,) = now.measure([plan_of(now.graph, chosen)])
     once = refined(cost, measured)
     assert once.price(np.array([chosen])) == pytest.approx(now.truth(plan_of(now.graph, chosen)))
     twice = refined(once, measured)

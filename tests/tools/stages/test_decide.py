@@ -10,7 +10,7 @@ import pytest
 from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import NodeChoice, Plan, Precision
 from hwc.toolchain.progress import Silent
-from hwc.tools.stages import decide as stage
+from hwc.tools.stages import price as stage
 from hwc.tools.stages.decide import Decisions, decide, plan_fp32, reference
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def test_the_host_is_measured_and_others_are_estimated(begin: Begin) -> None:
     legal = np.isfinite(host.cost.node_us)
     assert set(host.cost.node_source[legal]) == {Origin.MEASURED}
     assert set(gpu.cost.node_source.ravel()) == {Origin.ESTIMATED}
-    assert host.time is not None
-    assert gpu.time is None
+    assert host.meter is not None
+    assert gpu.meter is None
 
 
 def test_the_plan_that_changes_nothing(begin: Begin) -> None:

@@ -2,20 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
 from hwc.toolchain.accuracy.evaluator import Reference
 from hwc.toolchain.accuracy.metrics import choose_metric
 from hwc.toolchain.errors import ConstraintError
-from hwc.toolchain.progress import Silent
-from hwc.tools.stages import decide as stage
+from hwc.toolchain.latency.cost import CostModel
+from hwc.toolchain.latency.measure import Measurement
+from hwc.toolchain.plan import Plan
+from hwc.toolchain.progress import Progress, Silent
+from hwc.toolchain.search.problem import Problem
+from hwc.tools.stages import price as stage
 from hwc.tools.stages.decide import Decisions, decide, reference
 from hwc.tools.stages.search import Searched, search, weight_bytes
 
 if TYPE_CHECKING:
     from hwc.tests.tools.stages.conftest import Begun
+    from hwc.tools.stages.price import Meter
 
 Begin = Callable[..., "Begun"]
 
@@ -32,7 +37,7 @@ def decisions_with(begun: "Begun", faster: float) -> Decisions:
     times = np.where(np.isfinite(cost.node_us), 100.0 * faster, np.inf)
     times[:, 0] = 100.0
     cost = replace(cost, node_us=times, boundary_us=np.zeros_like(cost.boundary_us))
-    return replace(decisions, cost=cost, time=None)
+    return replace(decisions, cost=cost, meter=None)
 
 
 def searched(begun: "Begun", decisions: Decisions) -> Searched:
@@ -96,3 +101,46 @@ def test_a_limit_on_size_forces_lower_precisions(begin: Begin) -> None:
     begun = begin(max_drop=0.9, max_size=whole // 3)
     found = searched(begun, decisions_with(begun, 2.0))
     assert found.candidates[0][0].size <= whole // 3
+
+
+class FakeMeter:
+    """Says what a plan takes, and counts how often the table is measured again."""
+
+    def __init__(self, decisions: Decisions, factor: float) -> None:
+        self.decisions = decisions
+        self.factor = factor
+        self.again = 0
+
+    def one(self, plan: Plan) -> Measurement:
+        """One plan: `factor` times what the table's cost model says."""
+        problem = Problem(self.decisions.cost, weight_bytes(self.decisions.slots))
+        price = float(self.decisions.cost.price(np.array([problem.indices(plan)]))[0])
+        return Measurement(plan, (), (), (), 0.0, price * self.factor, 8)
+
+    def cost(self, progress: Progress, *, again: bool = False) -> tuple[CostModel, bool]:
+        """The table measured again: now it is right."""
+        del progress
+        assert again
+        self.again += 1
+        self.factor = 1.0
+        return self.decisions.cost, True
+
+
+STALE_CASES = {
+    "far off": (1.3, False, 1),
+    "far off the other way": (0.7, False, 1),
+    "within 10 %": (1.08, False, 0),
+    "far off, but measured just now": (1.3, True, 0),
+}
+
+
+@pytest.mark.parametrize(("factor", "fresh", "again"), STALE_CASES.values(), ids=list(STALE_CASES))
+def test_rows_that_are_far_off_are_measured_again(
+    begin: Begin, factor: float, *, fresh: bool, again: int
+) -> None:
+    begun = begin("host")
+    decisions = decisions_with(begun, 0.5)
+    meter = FakeMeter(decisions, factor)
+    found = searched(begun, replace(decisions, meter=cast("Meter", meter), fresh=fresh))
+    assert meter.again == again
+    assert found.candidates

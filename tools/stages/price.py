@@ -1,0 +1,108 @@
+"""What plans take: rows of the latency table, measured first where the device is at hand."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from ...backends import ort
+from ...passes.apply import PlanWriter
+from ...toolchain.engine import Feeds, TimeBuilds, TimedBuild
+from ...toolchain.latency import build_cost
+from ...toolchain.latency.cost import CostModel
+from ...toolchain.latency.measure import Measurement, measurements
+from ...toolchain.latency.observed import anchor_us, graph_digest, lacking, store
+from ...toolchain.latency.probes import probe_plans
+from ...toolchain.latency.table import LatencyTable, Mode
+from ...toolchain.latency.timing import Setting
+from ...toolchain.plan import Plan
+from ...toolchain.progress import Progress
+
+RUNS = 24  # runs of each build that is measured
+THREADS = 1  # kernels are timed on one thread: that is what their sum is about
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Measures builds of one model on a device that is at hand, and keeps what it measured.
+
+    Attributes:
+        path: The latency table.
+        setting: What its times hold for.
+        model: Where the model lies, which the table remembers.
+        writer: Writes plans.
+        time_builds: Times several graphs in turns, on the device.
+    """
+
+    path: Path
+    setting: Setting
+    model: str
+    writer: PlanWriter
+    time_builds: TimeBuilds
+
+    def cost(self, progress: Progress, *, again: bool = False) -> tuple[CostModel, bool]:
+        """The cost model of measured rows; measures what the table lacks.
+
+        Args:
+            progress: Told of each build.
+            again: Replace what the table holds of this model.
+
+        Returns:
+            The cost model, and whether something was measured for it just now.
+        """
+        measured = 0
+        with LatencyTable.open(self.path, Mode.WRITE) as table:
+            if again:
+                self.forget(table)
+            if not build_cost.covers(table, self.setting, self.writer.slots):
+                measured = self.measure(table, probe_plans(self.writer.slots), progress)
+            return self._cost(table), measured > 0
+
+    def measure(self, table: LatencyTable, plans: Sequence[Plan], progress: Progress) -> int:
+        """Measure those of the plans that the table lacks; how many they were."""
+        slots = self.writer.slots
+        wanted = lacking(table, self.setting, slots, plans)
+        if not wanted:
+            return 0
+        anchor = anchor_us(table, self.setting, slots)
+        with progress.stage("measure kernels in place", len(wanted)) as step:
+            for found in self._measurements(wanted, anchor):
+                store(table, self.setting, slots, found, path=self.model)
+                step()
+        return len(wanted)
+
+    def forget(self, table: LatencyTable) -> None:
+        """Take this model's builds out of the table."""
+        model = graph_digest(self.writer.slots)
+        table.forget(
+            self.setting, [row.id for row in table.builds(self.setting) if row.model == model]
+        )
+
+    def one(self, plan: Plan) -> Measurement:
+        """One plan, measured now; the table does not change."""
+        with LatencyTable.open(self.path, Mode.WRITE) as table:
+            anchor = anchor_us(table, self.setting, self.writer.slots)
+        return next(self._measurements([plan], anchor))
+
+    def _measurements(self, plans: Sequence[Plan], anchor: float | None) -> Iterator[Measurement]:
+        return measurements(
+            self.writer.slots,
+            plans=plans,
+            write=self.writer.write,
+            time_builds=self.time_builds,
+            anchor_us=anchor,
+        )
+
+    def _cost(self, table: LatencyTable) -> CostModel:
+        free = self.writer.dialect.float_outputs
+        return build_cost.from_table(self.writer.slots, table, self.setting, free=free)
+
+
+def on_host(feeds: Feeds, threads: int = THREADS) -> TimeBuilds:
+    """Times graphs on this machine's CPU."""
+
+    def time_builds(models: Sequence[ir.Model]) -> list[TimedBuild]:
+        return ort.time_builds(models, feeds, runs=RUNS, threads=threads)
+
+    return time_builds
