@@ -1,16 +1,13 @@
 """ONNX Runtime on this machine's CPU: builds, runs and measures."""
 
-import json
-import math
 import platform
 import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
+import onnx
 import onnx_ir as ir
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs
 
 from ..toolchain.device import DeviceProfile
 from ..toolchain.dialect import Dialect, Int4Form
@@ -26,8 +23,9 @@ from ..toolchain.engine import (
 from ..toolchain.errors import BackendError
 from ..toolchain.output import scratch_folder
 from ..toolchain.plan import Precision
-from .ort_session import DEFAULT, REFUSED, VERSION, first_line, open_session
+from .ort_session import DEFAULT, VERSION, open_session, refusals
 from .ort_session import Options as Options  # noqa: PLC0414 - ort.Options, explicitly
+from .ort_timing import Graph, RawBuild, time_graphs
 
 INT8_OPS = frozenset(
     {
@@ -42,8 +40,6 @@ INTEGER_KERNELS = frozenset(
 )
 # Opsets of the default domain that the oldest supported ONNX Runtime implements in full.
 OPSET_MIN, OPSET_MAX = 13, 23
-_WARM_UP = 3  # runs that fill caches and pools before any counts
-_TURN_US, _MOST_REPEATS = 1000.0, 20  # how long one graph runs before it is another's turn
 
 
 class Session:
@@ -53,7 +49,7 @@ class Session:
         if isinstance(model, Path):
             self._session = open_session(model, options)
         else:
-            source, folder = ir.to_proto(model).SerializeToString(), _external_folder(model)
+            source, folder = _serialised(model), _external_folder(model)
             self._session = open_session(source, options, external_folder=folder)
         self._outputs = [out.name for out in self._session.get_outputs()]
         self._inputs = [i.name for i in self._session.get_inputs()]
@@ -61,17 +57,8 @@ class Session:
     def __call__(self, feeds: Feeds) -> dict[str, Array]:
         """Run one inference on feeds that hold every input."""
         wanted = {name: feeds[name] for name in self._inputs}
-        try:
+        with refusals():
             return dict(zip(self._outputs, self._session.run(None, wanted), strict=True))
-        except REFUSED as cause:
-            raise BackendError(
-                f"ONNX Runtime could not run the graph: {first_line(cause)}",
-                "check that the data has the shapes that the model expects",
-            ) from cause
-
-    def end_profiling(self) -> Path:
-        """Stop recording; the file of events."""
-        return Path(self._session.end_profiling())
 
 
 class Ort:
@@ -171,67 +158,40 @@ def time_builds(
     threads: int = 1,
     told: Callable[[], None] = lambda: None,
 ) -> list[TimedBuild]:
-    """Time several graphs in place, kernel by kernel, in turns.
+    """Time several graphs in place on this machine, kernel by kernel, in turns; see `time_graphs`.
 
-    In turns, because what slows the machine for a while must fall on all of them alike; a short
-    graph runs several times in its turn, because the others leave it cold caches. Each graph has
-    two sessions: one with the profiler, which costs about a microsecond a kernel, and one without,
-    which says what the whole really takes. `told` is called after each turn.
+    `told` is called after each turn.
     """
-    with scratch_folder("hwc-profile-") as folder:
-        paths = [folder / f"{i}.onnx" for i in range(len(models))]
-        profiled = [
-            Session(
-                model,
-                Options(threads, profile=True, optimised_path=path),
-            )
-            for model, path in zip(models, paths, strict=True)
-        ]
-        plain = [Session(model, Options(threads)) for model in models]
-        repeats = [_repeats(session, feeds) for session in plain]
-        totals = np.empty((len(models), runs))
-        for run in range(runs):
-            for i, repeat in enumerate(repeats):
-                for _ in range(repeat):
-                    profiled[i](feeds)
-                plain[i](feeds)
-                start = time.process_time_ns()
-                for _ in range(repeat):
-                    plain[i](feeds)
-                totals[i, run] = (time.process_time_ns() - start) / 1e3 / repeat
-            told()
-        return [
-            _timed(session.end_profiling(), path, total)
-            for session, path, total in zip(profiled, paths, totals, strict=True)
-        ]
+    graphs = (Graph(_serialised(model), _external_folder(model)) for model in models)
+    timed = time_graphs(graphs, feeds, runs=runs, threads=threads, told=told)
+    return [timed_build(raw) for raw in timed]
 
 
-def _repeats(session: Session, feeds: Feeds) -> int:
-    """How many runs of a warm session make one turn."""
-    fastest = math.inf
-    for _ in range(_WARM_UP):
-        start = time.perf_counter_ns()
-        session(feeds)
-        fastest = min(fastest, (time.perf_counter_ns() - start) / 1e3)
-    return min(_MOST_REPEATS, math.ceil(_TURN_US / fastest))
+def timed_build(raw: RawBuild) -> TimedBuild:
+    """What was measured of a build, with the graph that ran.
+
+    Raises:
+        ValueError: What should be that graph is none: a device sent something else.
+    """
+    try:
+        model = ir.from_proto(onnx.ModelProto.FromString(raw.graph))
+    except (DecodeError, ir.serde.SerdeError) as cause:
+        raise ValueError("a graph that cannot be read") from cause
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = None  # its file was left where the graph ran
+    kernels = tuple(
+        KernelTime.of(node, raw.events[str(node.name)])
+        for node in model.graph
+        if node.name in raw.events
+    )
+    return TimedBuild(kernels, model.graph, raw.total_us, raw.wall_us)
 
 
-def _timed(events_path: Path, graph_path: Path, total_us: npt.NDArray[np.float64]) -> TimedBuild:
-    events = _read_events(events_path)
-    graph = ir.load(graph_path).graph
-    kernels = [KernelTime.of(node, events[str(node.name)]) for node in graph if node.name in events]
-    return TimedBuild(tuple(kernels), graph, total_us)
-
-
-def _read_events(path: Path) -> Mapping[str, npt.NDArray[np.float64]]:
-    """Microseconds of every run of every node, by the node's name."""
-    times: dict[str, list[float]] = {}
-    suffix = "_kernel_time"
-    for event in json.loads(path.read_text()):
-        if event.get("cat") == "Node" and event["name"].endswith(suffix):
-            times.setdefault(event["name"].removesuffix(suffix), []).append(event["dur"])
-    path.unlink()
-    return {name: np.asarray(values, np.float64) for name, values in times.items()}
+def _serialised(model: ir.Model) -> bytes:
+    data: bytes = ir.to_proto(model).SerializeToString()
+    return data
 
 
 def _external_folder(model: ir.Model) -> Path | None:

@@ -6,7 +6,10 @@ An edge device imports this module with nothing but numpy and onnxruntime instal
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read when the library is loaded
@@ -38,6 +41,13 @@ _FULL_BELOW = 1 << 20  # bytes free under which a write that failed without a co
 _QUIET = 4  # log severity: what is an error is raised as well
 
 
+class Layout(StrEnum):
+    """How the runtime lays activations out in memory."""
+
+    BLOCKED = "blocked"  # channels in the vector width's blocks (NCHWc), or last for int8 (NHWC)
+    PLAIN = "plain"  # as the graph has them
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a session is opened.
@@ -50,6 +60,11 @@ class Options:
             compute what another device would, whose dialect it moves about wrongly (1.32).
         profile: Whether it records the time of each kernel.
         optimised_path: Where it writes the graph that it really runs; None: nowhere.
+        layout: In which layout kernels run; reordering costs more than it gains where a graph
+            leaves the blocked layout often.
+        arena: Whether freed memory is kept for the next run.
+        prepack: Whether weights are laid out for their kernels when the graph is loaded.
+        spinning: Whether idle threads wait for work without sleeping.
     """
 
     threads: int = 0
@@ -58,6 +73,10 @@ class Options:
     disabled: tuple[str, ...] = LEFT_OUT
     profile: bool = False
     optimised_path: Path | None = None
+    layout: Layout = Layout.BLOCKED
+    arena: bool = True
+    prepack: bool = True
+    spinning: bool = True
 
 
 DEFAULT = Options()
@@ -100,15 +119,44 @@ def open_session(
         ) from cause
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn the runtime's refusal to run a graph on some feeds into a BackendError."""
+    try:
+        yield
+    except REFUSED as cause:
+        raise BackendError(
+            f"ONNX Runtime could not run the graph: {first_line(cause)}",
+            "check that the data has the shapes that the model expects",
+        ) from cause
+
+
 def settings_of(options: Options) -> onnxruntime.SessionOptions:
     """What the runtime is told about a session."""
+    levels = onnxruntime.GraphOptimizationLevel
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = _QUIET
     settings.intra_op_num_threads = options.threads or os.cpu_count() or 1
+    settings.enable_cpu_mem_arena = options.arena
     if not options.optimise:
-        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if not (options.optimise and options.integers):
-        settings.add_session_config_entry("session.disable_quant_qdq", "1")
+        settings.graph_optimization_level = levels.ORT_DISABLE_ALL
+    elif options.layout is Layout.PLAIN:
+        settings.graph_optimization_level = levels.ORT_ENABLE_EXTENDED  # all but the layout's
+    entries = {
+        "session.disable_quant_qdq": not (options.optimise and options.integers),
+        "session.disable_prepacking": not options.prepack,
+    }
+    for key, on in entries.items():
+        if on:
+            settings.add_session_config_entry(key, "1")
+    if not options.spinning:
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    _observe(settings, options)
+    return settings
+
+
+def _observe(settings: onnxruntime.SessionOptions, options: Options) -> None:
+    """Have the graph that runs, and the time of each kernel, written to files."""
     if options.optimised_path is not None:
         settings.optimized_model_filepath = str(options.optimised_path)
         # Beside the graph: a protobuf holds 2 GiB at most, and nobody looks at the weights.
@@ -124,7 +172,6 @@ def settings_of(options: Options) -> onnxruntime.SessionOptions:
             options.optimised_path.parent if options.optimised_path else Path(tempfile.gettempdir())
         )
         settings.profile_file_prefix = str(folder / "events")
-    return settings
 
 
 def first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """The protocols that backends implement, and the small facts they hand back."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from .codec import LATER
 from .device import DeviceProfile
 from .dialect import Dialect
 
@@ -50,11 +51,14 @@ class Engine:
         files: Paths relative to the bundle's folder.
         runtime: Name and version of the runtime that made it.
         target: What it runs on (an SM, a SoC version, an instruction set).
+        options: How the runtime opens it, in the backend's own words: what differs from the
+            runtime's defaults. None: as the backend opens an engine by itself.
     """
 
     files: tuple[str, ...]
     runtime: str
     target: str
+    options: Mapping[str, str] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,14 @@ class TimedBuild:
     Attributes:
         kernels: Every kernel, timed in place; the profiler's own cost is in these times.
         graph: The graph that really ran; its nodes bear the kernels' names.
-        total_us: One duration a run without the profiler, in microseconds; shape (runs,).
+        total_us: CPU time of one run without the profiler, in microseconds; shape (runs,).
+        wall_us: Wall time of the same runs, in microseconds; None where it was not recorded.
     """
 
     kernels: tuple[KernelTime, ...]
     graph: ir.Graph
     total_us: npt.NDArray[np.float64]
+    wall_us: npt.NDArray[np.float64] | None = None
 
 
 TimeBuilds = Callable[[Sequence[ir.Model]], list[TimedBuild]]
