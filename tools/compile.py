@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..toolchain.errors import UsageError
 from ..toolchain.plan import Precision
 from . import options
+from .options import parse_precision, parse_shape
 
 if TYPE_CHECKING:
     from .request import Request
@@ -92,21 +92,6 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
         print_report(bundle.report(), request.target, as_json=as_json)
 
 
-def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Read `--input`: `1x3x224x224` for the only input, or `name=1x3x224x224`.
-
-    Raises:
-        UsageError: It is no shape.
-    """
-    name, _, shape = text.rpartition("=")
-    sizes = shape.split("x")
-    if not all(size.isascii() and size.isdigit() and int(size) for size in sizes):
-        raise UsageError(
-            f"--input {text!r} is not a shape", "write 1x3x224x224 or name=1x3x224x224"
-        )
-    return name, tuple(map(int, sizes))
-
-
 def parse_precisions(text: str | None) -> tuple[Precision, ...]:
     """Read `--precision`: names with commas between them; fp32 is always among them.
 
@@ -115,14 +100,8 @@ def parse_precisions(text: str | None) -> tuple[Precision, ...]:
     """
     if text is None:
         return ()
-    names = text.split(",")
-    wrong = [name for name in names if name not in _PRECISIONS]
-    if wrong:
-        raise UsageError(
-            f"--precision: there is no {wrong[0]!r}",
-            f"there are {', '.join(_PRECISIONS)}; put commas between them",
-        )
-    return tuple(Precision(name) for name in dict.fromkeys(["fp32", *names]))
+    names = map(parse_precision, text.split(","))
+    return tuple(dict.fromkeys([Precision.FP32, *names]))
 
 
 def _request(asked: dict[str, Any]) -> "Request":

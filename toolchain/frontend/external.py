@@ -32,6 +32,15 @@ def check_external(proto: onnx.ModelProto, folder: Path) -> None:
         _check_range(tensor, location, sizes[location])
 
 
+def is_missing(tensor: onnx.TensorProto, folder: Path) -> bool:
+    """Whether nothing is where an external tensor should be.
+
+    Raises:
+        InputError: Its path leaves the folder.
+    """
+    return not _checked_path(folder, _entry(tensor, "location"), tensor.name).exists()
+
+
 def inline_small(proto: onnx.ModelProto, folder: Path) -> None:
     """Read into the proto what must not stay outside; `check_external` must have passed.
 
@@ -108,8 +117,8 @@ def _integer(tensor: onnx.TensorProto, key: str) -> int | None:
     return int(text)
 
 
-def _checked_size(folder: Path, location: str, name: str) -> int:
-    """The size of an external file, after the path rules."""
+def _checked_path(folder: Path, location: str, name: str) -> Path:
+    """The path of an external file, after the path rules."""
     where = f"external data of {name!r} is at {location!r}"
     windows = PureWindowsPath(location)
     leaves = PurePosixPath(location).is_absolute() or windows.anchor or ".." in windows.parts
@@ -120,6 +129,13 @@ def _checked_size(folder: Path, location: str, name: str) -> int:
     if os.path.commonpath([_real(path), _real(folder)]) != _real(folder):
         hint = "replace the link by a copy of the file (cp -L)"
         raise InputError(f"{where}, a link that leaves the model's folder", hint)
+    return path
+
+
+def _checked_size(folder: Path, location: str, name: str) -> int:
+    """The size of an external file that may be read."""
+    where = f"external data of {name!r} is at {location!r}"
+    path = _checked_path(folder, location, name)
     try:
         facts = path.stat()
     except OSError as cause:

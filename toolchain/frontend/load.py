@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
 from ..errors import InputError
@@ -16,6 +17,7 @@ from .opset import convert_opset
 from .shapes import fix_shapes, infer_shapes
 from .surgery import operate
 from .torch_module import export_factory, export_program
+from .weightless import detach, stand_in
 
 OLDEST = 13  # the first opset with per-channel DequantizeLinear
 TARGET = 17  # what older models become: the last opset before reductions take axes as inputs
@@ -55,12 +57,46 @@ def load_model(
     return fix_shapes(model, given) if given else model
 
 
+def load_structure(
+    source: str | Path,
+    *,
+    inputs: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress | None = None,
+) -> ir.Model:
+    """Load a model to reason about it, never to run it: its weights need not be there.
+
+    Weights that are there are mapped or read as `load_model` does, and the same is checked.
+
+    Args:
+        source: As for `load_model`.
+        inputs: As for `load_model`.
+        progress: Told how many weights are made up.
+
+    Raises:
+        InputError: See `load_model`; or a missing value decides a shape.
+    """
+    path, told = Path(source), progress or Silent()
+    if not path.is_file() or path.suffix == ".pt2":
+        return load_model(source, inputs=inputs, progress=progress)
+    refuse_pickle(path)
+    proto = read_proto(path)
+    absent = detach(proto, str(path), path.parent.absolute())
+    model = _checked(proto, path)
+    normalise(model)
+    infer_shapes(model, str(path))
+    if count := stand_in(model, absent):
+        told.note(f"{count} weights are not in {path}: their shapes stand in for them")
+    model = _convert(model, None, told)
+    return fix_shapes(model, inputs) if inputs else model
+
+
 def _read(source: str | Path, inputs: Mapping[str, tuple[int, ...]]) -> tuple[ir.Model, Path]:
     """The model as it was written, and the folder that its data files lie in."""
     path = Path(source)
     if path.is_file():
         refuse_pickle(path)
-        return (export_program(path) if path.suffix == ".pt2" else _read_onnx(path)), path.parent
+        pt2 = path.suffix == ".pt2"
+        return (export_program(path) if pt2 else _checked(read_proto(path), path)), path.parent
     if path.is_dir():
         raise InputError(f"{path} is a folder", "name the model file in it")
     if _FACTORY.fullmatch(str(source)):
@@ -68,9 +104,9 @@ def _read(source: str | Path, inputs: Mapping[str, tuple[int, ...]]) -> tuple[ir
     raise InputError(f"there is no file {source}", "give an ONNX file, a .pt2 or module:factory")
 
 
-def _read_onnx(path: Path) -> ir.Model:
+def _checked(proto: onnx.ModelProto, path: Path) -> ir.Model:
+    """The graph of what was read from `path`, after every check."""
     folder = path.parent.absolute()
-    proto = read_proto(path)
     check_external(proto, folder)
     adopt_plugins(proto)
     check_proto(proto, str(path))

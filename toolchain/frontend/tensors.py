@@ -18,6 +18,8 @@ _FIELD_OF_TYPE = {  # onnx.proto, TensorProto: which typed field holds what is n
     "UINT64": "uint64_data",
 }
 
+_FIELDS = frozenset({*_FIELD_OF_TYPE.values(), "int32_data"})
+
 
 def payload_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes that the tensor's type and shape call for, packed as ONNX packs them.
@@ -29,6 +31,13 @@ def payload_bytes(tensor: onnx.TensorProto) -> int:
     if dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
         raise InputError(f"tensor {tensor.name!r} of type {dtype.name} has no size in bytes", _HINT)
     return math.ceil(_elements(tensor) * dtype.bitwidth / 8)
+
+
+def holds_nothing(tensor: onnx.TensorProto) -> bool:
+    """Whether an inline tensor says its type and shape, but has none of the values."""
+    if _dtype(tensor) is ir.DataType.STRING or not payload_bytes(tensor):
+        return False
+    return not (len(tensor.raw_data) or any(len(getattr(tensor, name)) for name in _FIELDS))
 
 
 def check_payload(tensor: onnx.TensorProto) -> None:

@@ -6,23 +6,19 @@ import numpy as np
 import onnx_ir as ir
 
 from ...passes.journal import Journal
-from ...passes.legalize import legalize
-from ...passes.pipeline import run
 from ...toolchain.accuracy.data import load_samples
 from ...toolchain.accuracy.samples import Sample
 from ...toolchain.accuracy.split import Splits, split
 from ...toolchain.engine import Feeds
-from ...toolchain.errors import InputError, UsageError
+from ...toolchain.errors import UsageError
 from ...toolchain.frontend.load import load_model
-from ...toolchain.frontend.opset import convert_opset
 from ...toolchain.frontend.shapes import fix_shapes, model_inputs
 from ...toolchain.inputs import InputSpec
-from ...toolchain.naming import free_names
 from ...toolchain.progress import Progress
 from ..request import Request
+from .rewrite import rewrite
 from .target import Target
 
-FUSED_OPSET = 17  # the first with LayerNormalization; HardSwish came with 14
 RANDOM_SAMPLES = 24  # inputs made up where the user gave none
 
 
@@ -66,10 +62,7 @@ def prepare(request: Request, target: Target, progress: Progress) -> Prepared:
     if target.dialect.static_shapes:
         original = _static(original, feeds, given=real or bool(request.inputs))
     with progress.stage("graph passes"):
-        model = _in_range(original.clone(), target, progress)
-        journal = run(model, target.dialect)
-        legalize(model, target.dialect)
-        free_names(model)
+        model, journal = rewrite(original, target.dialect, progress)
     for line in journal.lines():
         progress.note(line)
     notes = tuple(note for note in (splits.note,) if note and real)
@@ -129,19 +122,3 @@ def _static(model: ir.Model, feeds: Feeds, *, given: bool) -> ir.Model:
                 f"give --input {spec.name}=SHAPE, or --data",
             )
     return fix_shapes(model, {name: array.shape for name, array in feeds.items()}, static=True)
-
-
-def _in_range(model: ir.Model, target: Target, progress: Progress) -> ir.Model:
-    """The model in an opset that the dialect can be written in, and that has fused operators."""
-    low, high = target.dialect.opset_min, target.dialect.opset_max
-    opset = model.opset_imports.get("", low)
-    wanted = min(max(opset, low, FUSED_OPSET), high)
-    if wanted == opset:
-        return model
-    try:
-        return convert_opset(model, wanted)
-    except InputError as refused:
-        if not low <= opset <= high:
-            raise
-        progress.note(f"the model stays in opset {opset}: {refused.message}")
-        return model
