@@ -113,7 +113,7 @@ def translated(path: Path) -> Iterator[None]:
         ) from cause
     except sqlite3.Error as cause:
         raise _error(path, cause) from cause
-    except ValueError as cause:
+    except UnicodeDecodeError as cause:  # in the schema of a damaged file
         raise InputError(f"latency table {path}: {cause}", HINT) from cause
 
 
@@ -170,7 +170,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    """Refuse another program's database, another schema version, and any extra trigger or view."""
+    """Refuse another program's database, another schema, a trigger or view, and loose rows."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
@@ -182,6 +182,8 @@ def _check(connection: sqlite3.Connection) -> None:
         _create(model)
         if _contents(connection) != _contents(model):
             raise InputError("not the schema of a latency table", HINT)
+    if connection.execute("PRAGMA foreign_key_check").fetchone():
+        raise InputError("there are rows of a build that is not listed", HINT)
 
 
 def _contents(connection: sqlite3.Connection) -> list[tuple[object, ...]]:

@@ -22,6 +22,7 @@ from .timing import Setting
 __all__ = ["BoundaryRow", "BuildRow", "KernelRow", "LatencyTable", "Mode", "default_path"]
 
 T = TypeVar("T")
+Row = TypeVar("Row", KernelRow, BoundaryRow)
 
 
 def default_path(setting: Setting) -> Path:
@@ -88,6 +89,7 @@ class LatencyTable:
 
         Raises:
             OutputError: It cannot be written.
+            ValueError: A row is of another setting.
         """
         with translated(self.path), self._connection as file:  # commits, or rolls back
             file.execute("BEGIN IMMEDIATE")
@@ -95,9 +97,10 @@ class LatencyTable:
             number = self._numbers()[setting]
             file.execute("DELETE FROM builds WHERE setting = ? AND id = ?", (number, build.id))
             self._insert(BUILDS, number, [records.build_columns(build)])
-            self._insert(KERNELS, number, (records.kernel_columns(build.id, k) for k in kernels))
-            edges = (records.boundary_columns(build.id, boundary) for boundary in boundaries)
-            self._insert(BOUNDARIES, number, edges)
+            shown = (records.kernel_columns(build.id, row) for row in _of(setting, kernels))
+            self._insert(KERNELS, number, shown)
+            shown = (records.boundary_columns(build.id, row) for row in _of(setting, boundaries))
+            self._insert(BOUNDARIES, number, shown)
 
     def forget(self, setting: Setting, builds: Iterable[str]) -> None:
         """Take builds out, by id, with all their rows; those that are not there are left out.
@@ -163,3 +166,11 @@ class LatencyTable:
         """Each setting's number in this file."""
         query = "SELECT device, runtime, version, threads, power_mode, id FROM settings ORDER BY id"
         return {Setting(*columns): number for *columns, number in self._connection.execute(query)}
+
+
+def _of(setting: Setting, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, which must be of this setting."""
+    for row in rows:
+        if row.timing.setting != setting:
+            raise ValueError(f"a row of {row.timing.setting} in a build of {setting}")
+        yield row

@@ -1,176 +1,196 @@
-"""The latency table: rows survive, damage and nonsense are refused in one line."""
+"""The latency table: builds come back whole, and one row a kernel over all of them."""
 
-import contextlib
-import os
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hwc.toolchain.errors import InputError, OutputError
-from hwc.toolchain.latency.table import (
-    BoundaryRow,
-    KernelRow,
-    LatencyTable,
-    Mode,
-    default_path,
-)
+from hwc.toolchain.latency.combine import combine_timings
+from hwc.toolchain.latency.rows import BoundaryRow, BuildRow, KernelRow, MeasuredBuild
+from hwc.toolchain.latency.table import LatencyTable, Mode, default_path, default_paths
 from hwc.toolchain.latency.timing import Setting, Timing
 from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import Precision
+from hwc.toolchain.slots import Work
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 SETTING = Setting("host", "onnxruntime", "1.32.0", 2)
-TIMING = Timing(10.0, 9.0, 12.0, 50, 19.5, SETTING, "2026-01-31T10:00:00+00:00", Origin.MEASURED)
-KERNEL = KernelRow("Conv|group=1|1x3x8x8", "int8", TIMING)
-BOUNDARY = BoundaryRow(Precision.FP32, Precision.INT8, 192, TIMING)
+OTHER = replace(SETTING, threads=1)
+DATES = ("2026-01-31T10:00:00+00:00", "2026-02-01T10:00:00+00:00")
+
+
+def timing(median: float, setting: Setting = SETTING) -> Timing:
+    """A timing around a median."""
+    return Timing(
+        median, median - 1, median + 2, 50, 2 * median, setting, DATES[0], Origin.MEASURED
+    )
+
+
+def kernel(key: str, median: float, choice: str = "int8", setting: Setting = SETTING) -> KernelRow:
+    """A kernel's row."""
+    return KernelRow(key, choice, "conv", Work(9, 8, 7, 6), timing(median, setting))
+
+
+def boundary(elements: int, median: float) -> BoundaryRow:
+    """A boundary's row."""
+    return BoundaryRow(Precision.FP32, Precision.INT8, elements, timing(median))
+
+
+def build(name: str, date: str = DATES[0]) -> BuildRow:
+    """A build of its own."""
+    return BuildRow(name, "m", "model.onnx", '{"a":{"precision":"int8"}}', 100.0, 50, date)
+
+
+FIRST = MeasuredBuild(build("a"), (kernel("k1", 10), kernel("k2", 5)), (boundary(64, 3),))
+SECOND = MeasuredBuild(
+    build("b", DATES[1]),
+    (kernel("k1", 8, "fp32"), kernel("k1", 14), kernel("k2", 6)),
+    (boundary(9, 1), boundary(64, 5)),
+)
+
+
+def put(table: LatencyTable, *builds: MeasuredBuild, setting: Setting = SETTING) -> None:
+    """Write builds."""
+    for it in builds:
+        table.put_build(setting, it.build, it.kernels, it.boundaries)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A table of one kernel and one boundary."""
+    """A table of two builds."""
     path = tmp_path / "tables" / "host.sqlite"
     with LatencyTable.open(path, Mode.WRITE) as table:
-        table.put(KERNEL)
-        table.put(BOUNDARY)
+        put(table, FIRST, SECOND)
     return path
 
 
-def test_rows_come_back(path: Path) -> None:
+def test_builds_come_back_whole(path: Path) -> None:
     with LatencyTable.open(path) as table:
-        assert table.get(KERNEL.key, "int8") == TIMING
-        assert table.get(KERNEL.key, "fp32") is None
-        assert table.get("other", "int8") is None
-        assert list(table.kernels()) == [KERNEL]
-        assert list(table.boundaries()) == [BOUNDARY]
+        assert table.settings() == (SETTING,)
+        assert table.builds(SETTING) == (FIRST.build, SECOND.build)
+        assert table.observations(SETTING) == (FIRST, SECOND)
 
 
-def test_a_row_replaces_the_one_with_its_key(path: Path) -> None:
-    again = replace(TIMING, median_us=11.0, cpu_us=None, source=Origin.BORROWED)
+def test_one_row_a_kernel_over_all_builds(path: Path) -> None:
+    with LatencyTable.open(path) as table:
+        rows = {(row.key, row.choice): row for row in table.kernels(SETTING)}
+        edges = {row.change: row for row in table.boundaries(SETTING)}
+    assert list(rows) == [("k1", "fp32"), ("k1", "int8"), ("k2", "int8")]
+    assert rows["k1", "fp32"] == SECOND.kernels[0]
+    assert rows["k1", "int8"].timing == combine_timings([timing(10), timing(14)])
+    assert [elements for _, _, elements in edges] == [9, 64]
+    wanted = combine_timings([timing(3), timing(5)])
+    assert edges[Precision.FP32, Precision.INT8, 64].timing == wanted
+
+
+def test_a_build_replaces_the_one_of_its_id(path: Path) -> None:
+    again = MeasuredBuild(build("a", DATES[1]), (kernel("k3", 7),), ())
     with LatencyTable.open(path, Mode.WRITE) as table:
-        table.put(KernelRow(KERNEL.key, "int8", again))
-        table.put(KernelRow(KERNEL.key, "fp32", TIMING))
-        assert table.get(KERNEL.key, "int8") == again
-        assert [row.choice for row in table.kernels()] == ["fp32", "int8"]
+        put(table, again)
+        assert table.observations(SETTING) == (again, SECOND)
+        assert [row.key for row in table.kernels(SETTING)] == ["k1", "k1", "k2", "k3"]
 
 
-def test_a_row_is_on_disk_when_put_returns(path: Path) -> None:
+def test_a_build_that_is_forgotten_takes_its_rows_along(path: Path) -> None:
+    with LatencyTable.open(path, Mode.WRITE) as table:
+        table.forget(SETTING, ["a", "never there"])
+        assert table.observations(SETTING) == (SECOND,)
+        assert list(table.boundaries(SETTING)) == list(SECOND.boundaries)
+        table.forget(OTHER, ["b"])
+        assert table.builds(SETTING) == (SECOND.build,)
+
+
+def test_settings_are_kept_apart(path: Path) -> None:
+    mine = MeasuredBuild(build("a"), (kernel("k1", 99, setting=OTHER),), ())
+    with LatencyTable.open(path, Mode.WRITE) as table:
+        put(table, mine, setting=OTHER)
+        assert table.settings() == (SETTING, OTHER)
+        assert table.observations(SETTING) == (FIRST, SECOND)
+        assert table.observations(OTHER) == (mine,)
+        assert list(table.kernels(OTHER)) == list(mine.kernels)
+        table.forget(OTHER, ["a"])
+        assert table.observations(SETTING) == (FIRST, SECOND)
+
+
+def test_of_a_setting_that_is_not_there_nothing_is_known(path: Path) -> None:
+    with LatencyTable.open(path) as table:
+        assert table.builds(OTHER) == ()
+        assert table.observations(OTHER) == ()
+        assert [*table.kernels(OTHER), *table.boundaries(OTHER)] == []
+
+
+def test_rows_of_another_setting_are_not_written(path: Path) -> None:
+    with LatencyTable.open(path, Mode.WRITE) as table:
+        with pytest.raises(ValueError, match="1 thread"):
+            table.put_build(SETTING, build("c"), [kernel("k1", 1, setting=OTHER)], [])
+        assert table.observations(SETTING) == (FIRST, SECOND)
+
+
+def test_a_build_is_on_disk_when_put_returns(path: Path) -> None:
+    third = replace(FIRST, build=build("c"))
     writer = LatencyTable.open(path, Mode.WRITE)
-    writer.put(KernelRow("new", "fp16", TIMING))
+    put(writer, third)
     with LatencyTable.open(path) as reader:  # the writer is still open, as after a crash
-        assert reader.get("new", "fp16") == TIMING
+        assert third in reader.observations(SETTING)
     writer.close()
 
 
-def test_a_reader_cannot_write(path: Path) -> None:
-    with (
-        LatencyTable.open(path) as table,
-        pytest.raises(OutputError, match=r"host\.sqlite"),
-    ):
-        table.put(KERNEL)
-
-
-def test_a_table_is_read_where_nothing_can_be_written(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError], ids=["ctrl-c", "memory"])
+def test_what_ends_between_two_rows_leaves_the_build_out(
+    path: Path, error: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    def rows() -> Iterator[KernelRow]:
+        yield kernel("k1", 1)
+        raise error
+
+    with LatencyTable.open(path, Mode.WRITE) as table:
+        for name in ("a", "c"):  # a build that was there stays, and a new one does not come
+            with pytest.raises(error):
+                table.put_build(SETTING, build(name), rows(), [])
+        assert table.observations(SETTING) == (FIRST, SECOND)
+        put(table, replace(FIRST, build=build("c")))  # and the table goes on
     with LatencyTable.open(path) as table:
-        assert table.get(KERNEL.key, "int8") == TIMING
-        assert [file.name for file in path.parent.iterdir()] == [path.name]
+        assert len(table.builds(SETTING)) == 3
 
 
-def test_reading_makes_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no latency table at"):
-        LatencyTable.open(tmp_path / "none.sqlite")
-    assert not list(tmp_path.iterdir())
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+TIMES = st.floats(0, 1e9)
 
 
-def test_an_unwritable_place_is_an_output_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file"):
-        LatencyTable.open(tmp_path / "file" / "table.sqlite", Mode.WRITE)
+@st.composite
+def timings(draw: st.DrawFn) -> Timing:
+    p10, median, p90 = sorted(draw(st.tuples(TIMES, TIMES, TIMES)))
+    return Timing(
+        median,
+        p10,
+        p90,
+        draw(st.integers(1, 2**63 - 1)),
+        draw(st.none() | TIMES),
+        SETTING,
+        draw(st.datetimes().map(lambda date: date.isoformat())),
+        draw(st.sampled_from(Origin)),
+    )
 
 
-def _execute(*statements: str) -> Callable[[Path], None]:
-    def change(path: Path) -> None:
-        connection = sqlite3.connect(path)
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-        connection.close()
-
-    return change
-
-
-def _overwrite(offset: int, data: bytes) -> Callable[[Path], None]:
-    def change(path: Path) -> None:
-        content = bytearray(path.read_bytes())
-        content[offset : offset + len(data)] = data
-        path.write_bytes(content)
-
-    return change
-
-
-def _read_all(path: Path) -> None:
-    with LatencyTable.open(path) as table:
-        list(table.kernels())
-        list(table.boundaries())
-
-
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "empty file": (lambda path: path.write_bytes(b""), "not a latency table"),
-    "random bytes": (lambda path: path.write_bytes(bytes(range(256)) * 40), "not a database"),
-    "truncated": (lambda path: os.truncate(path, 5000), "malformed|disk I/O|schema"),
-    "damaged page": (_overwrite(4096, b"\xff" * 4096), "malformed"),
-    "another program's database": (_execute("PRAGMA application_id = 7"), "not a latency table"),
-    "a newer schema": (_execute("PRAGMA user_version = 2"), "schema version 2"),
-    "an extra trigger": (
-        _execute("CREATE TRIGGER t AFTER INSERT ON kernels BEGIN DELETE FROM kernels; END"),
-        "not the schema",
-    ),
-    "a missing table": (_execute("DROP TABLE boundaries"), "not the schema"),
-    "a negative time": (_execute("UPDATE kernels SET p10_us = -5"), "-5.0 microseconds"),
-    "an absurd time": (_execute("UPDATE kernels SET p90_us = 1e300"), "1e\\+300 microseconds"),
-    "a time that is text": (_execute("UPDATE kernels SET median_us = 'fast'"), "'fast'"),
-    "a missing time": (_execute("UPDATE kernels SET median_us = NULL"), "None microseconds"),
-    "an unknown source": (_execute("UPDATE kernels SET source = 'guess'"), "guess"),
-    "a blob for a key": (_execute("UPDATE kernels SET key = x'00'"), "must be texts"),
-    "an unknown format": (_execute("UPDATE boundaries SET before = 'fp64'"), "fp64"),
-    "negative elements": (_execute("UPDATE boundaries SET elements = -1"), "-1 elements"),
-    "text that is not UTF-8": (
-        _execute("UPDATE kernels SET runtime = CAST(x'ff' AS TEXT)"),
-        "decode",
-    ),
-    "a huge value": (
-        _execute("UPDATE kernels SET device = CAST(zeroblob(10000000) AS TEXT)"),
-        "too big|setting",
-    ),
-}
-
-
-@pytest.mark.parametrize(("damage", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_damaged_table_is_refused(
-    path: Path, damage: Callable[[Path], None], message: str
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.dictionaries(st.tuples(TEXTS, TEXTS), st.tuples(TEXTS, timings()), max_size=4),
+    st.integers(0, 2**63 - 1),
+)
+def test_any_row_survives(
+    path: Path, rows: dict[tuple[str, str], tuple[str, Timing]], count: int
 ) -> None:
-    damage(path)
-    with pytest.raises(InputError, match=message) as refusal:
-        _read_all(path)
-    assert str(path) in refusal.value.message
-    assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize("offset", range(0, 12288, 97))
-def test_a_flipped_byte_is_never_a_crash(path: Path, offset: int) -> None:
-    _overwrite(offset, bytes([path.read_bytes()[offset] ^ 0xFF]))(path)
-    with contextlib.suppress(InputError):
-        _read_all(path)
-
-
-def test_writing_into_another_database_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "other.sqlite"
-    _execute("CREATE TABLE mine (x)")(path)
-    with pytest.raises(InputError, match="not a latency table"):
-        LatencyTable.open(path, Mode.WRITE)
+    kernels = [
+        KernelRow(key, choice, kind, Work(count, 0, 1, 2), timed)
+        for (key, choice), (kind, timed) in rows.items()
+    ]
+    with LatencyTable.open(path, Mode.WRITE) as table:
+        table.put_build(SETTING, build("c"), kernels, [])
+        table.forget(SETTING, ["a", "b"])
+        assert sorted(map(repr, table.kernels(SETTING))) == sorted(map(repr, kernels))
 
 
 def test_default_path_tells_settings_apart_and_stays_in_its_folder() -> None:
@@ -182,3 +202,15 @@ def test_default_path_tells_settings_apart_and_stays_in_its_folder() -> None:
     assert "host-onnxruntime-1.32.0-t2.sqlite" in paths
     evil = default_path(replace(SETTING, device="../../etc"))
     assert evil.parent == default_path(SETTING).parent
+
+
+def test_default_paths_are_those_of_a_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_paths("host") == []
+    wanted = [default_path(OTHER), default_path(SETTING)]
+    for path in (*wanted, default_path(replace(SETTING, device="jetson"))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert default_paths("host") == wanted

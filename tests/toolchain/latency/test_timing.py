@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hwc.toolchain.errors import InputError
-from hwc.toolchain.latency.timing import Setting, Timing
+from hwc.toolchain.latency.timing import Setting, Timing, moment, now
 from hwc.toolchain.origin import Origin
 
 SETTING = Setting("host", "onnxruntime", "1.32.0", 2)
@@ -40,6 +40,7 @@ def test_an_estimate_counts_no_runs() -> None:
         ({"runs": 2.5}, "2.5 runs"),
         ({"date": "yesterday"}, "dated 'yesterday'"),
         ({"date": None}, "dated None"),
+        ({"date": 20260131}, "dated 20260131"),
     ],
     ids=lambda value: ",".join(map(str, value)) if isinstance(value, dict) else "",
 )
@@ -50,9 +51,27 @@ def test_impossible_times_are_refused(change: dict[str, object], message: str) -
 
 @pytest.mark.parametrize(
     "change",
-    [{"device": None}, {"runtime": "x" * 1000}, {"threads": -1}, {"threads": "two"}],
-    ids=["no device", "long runtime", "negative threads", "text threads"],
+    [
+        {"device": None},
+        {"runtime": "x" * 1000},
+        {"threads": -1},
+        {"threads": "two"},
+        {"threads": 1 << 63},
+    ],
+    ids=["no device", "long runtime", "negative threads", "text threads", "absurd threads"],
 )
 def test_impossible_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(InputError):
         replace(SETTING, **change)
+
+
+def test_a_setting_reads_as_one_line() -> None:
+    assert str(SETTING) == "host, onnxruntime 1.32.0, 2 threads"
+    mode = replace(SETTING, device="orin", power_mode="15W", threads=1)
+    assert str(mode) == "orin, 15W, onnxruntime 1.32.0, 1 thread"
+
+
+def test_dates_are_moments_in_time() -> None:
+    assert moment("2026-03-01T10:00:00+02:00") < moment("2026-03-01T09:00:00+00:00")
+    assert moment("2026-03-01") == moment("2026-03-01T00:00:00+00:00")
+    assert moment(now()) > moment("2026-01-01")
