@@ -71,11 +71,11 @@ def store(
         runs=measured.runs,
         date=now(),
     )
-    kernels = list(_kernels(graph, measured, setting))
+    kernels = list(kernel_rows(graph, measured, setting))
     table.put_build(setting, build, kernels, list(_boundaries(graph, measured, setting)))
 
 
-def _kernels(graph: SlotGraph, measured: Measurement, setting: Setting) -> Iterator[KernelRow]:
+def kernel_rows(graph: SlotGraph, measured: Measurement, setting: Setting) -> Iterator[KernelRow]:
     """One row a kernel and choice: slots with equal keys are one kernel, seen several times."""
     seen: dict[tuple[str, str], list[tuple[Slot, Spread]]] = {}
     for time in measured.slots:

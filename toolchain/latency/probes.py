@@ -9,6 +9,7 @@ from ..slots import SlotGraph
 
 MIXED_COMPILE = 4  # mixed probes that a compilation makes for a model without measured rows
 MIXED_PROFILE = 10  # those of `hwc profile`, whose rows others rest on
+_HELD_OUT = 1  # a seed that no probe is drawn with
 _SWITCH = 0.35  # chance that a mixed probe changes precision from one slot to the next
 
 
@@ -21,6 +22,13 @@ def probe_plans(graph: SlotGraph, mixed: int = MIXED_COMPILE, seed: int = 0) -> 
         rng = np.random.default_rng(seed)
         plans += [_mixed(graph, precisions, rng) for _ in range(mixed)]
     return list(dict.fromkeys(plans))
+
+
+def held_out(graph: SlotGraph, count: int) -> list[Plan]:
+    """Mixed plans that are no probes: what a table predicts of them can be checked."""
+    probes = set(probe_plans(graph, MIXED_PROFILE))
+    drawn = probe_plans(graph, MIXED_PROFILE + count, seed=_HELD_OUT)
+    return [plan for plan in drawn if plan not in probes][:count]
 
 
 def uniform(graph: SlotGraph, precision: Precision) -> Plan:

@@ -1,6 +1,8 @@
 """Stage 2: the decisions to be made, what they cost in time, and how to write them down."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import onnx_ir as ir
 
@@ -8,6 +10,7 @@ from ...backends import ort
 from ...passes.apply import PlanWriter
 from ...toolchain.accuracy.samples import each
 from ...toolchain.calibration import Range, collect, ranges
+from ...toolchain.engine import TimedBuild
 from ...toolchain.find_slots import find_slots, merge_slots, withdraw
 from ...toolchain.latency import build_cost
 from ...toolchain.latency.attribute import own_kernels
@@ -19,8 +22,9 @@ from ...toolchain.plan import Plan, Precision
 from ...toolchain.progress import Progress
 from ...toolchain.slots import SlotGraph
 from ..request import Request
+from . import price
 from .prepare import Prepared
-from .price import THREADS, Meter, on_host
+from .price import THREADS, Meter
 from .target import Target
 
 NEED_DATA = frozenset({Precision.INT8, Precision.INT4})  # calibration, or a loss to be judged
@@ -79,9 +83,7 @@ def reference(model: ir.Model) -> ort.Session:
 def decide(request: Request, target: Target, prepared: Prepared, progress: Progress) -> Decisions:
     """Find the slots, calibrate what may be quantised, and price every choice."""
     space = find_space(request, target, prepared, progress)
-    meter = None
-    if measurable(target, space.slots):
-        meter = host_meter(request, target, prepared, space.writer)
+    meter = find_meter(request, target, prepared, space.writer)
     if meter is None:
         cost, fresh = build_cost.from_profile(space.slots, target.profile), True
     else:
@@ -99,8 +101,8 @@ def find_space(
     with progress.stage("find the decisions"):
         seen = annotate(prepared.model, reference, prepared.feeds)
         slots = find_slots(seen, target.dialect, precisions)
-        if measurable(target, slots):
-            ran = ort.running_graph(prepared.model)
+        if target.runtime is not None and _to_choose(slots):
+            ran = target.runtime.running_graph(prepared.model, prepared.feeds)
             slots = merge_slots(slots, own_kernels(ran, slots))
     unsigned = target.dialect.unsigned_activations
     limits = _calibrate(request, prepared, slots, progress, unsigned=unsigned)
@@ -155,20 +157,29 @@ def _calibrate(
     return ranges(histograms, request.calibration, unsigned=unsigned)
 
 
-def host_meter(
+def find_meter(
     request: Request, target: Target, prepared: Prepared, writer: PlanWriter, threads: int = THREADS
-) -> Meter:
-    """Measures builds of the model on this machine's CPU."""
-    version = str(target.backend.version())
-    setting = Setting(target.profile.name, "onnxruntime", version, threads)
+) -> Meter | None:
+    """What measures builds of the model; None where nothing can, or nothing is to be chosen."""
+    if target.runtime is None or not _to_choose(writer.slots):
+        return None
+    profile, runtime = target.profile, target.runtime
+    setting = Setting(profile.name, "onnxruntime", runtime.version, threads, profile.power_mode)
     path = request.table or default_path(setting)
-    return Meter(path, setting, request.model, writer, on_host(prepared.feeds, threads))
+
+    def time_builds(models: Sequence[ir.Model]) -> list[TimedBuild]:
+        return runtime.time_builds(models, prepared.feeds, runs=price.RUNS, threads=threads)
+
+    return Meter(path, setting, _absolute(request.model), writer, time_builds)
 
 
-def measurable(target: Target, slots: SlotGraph) -> bool:
-    """Whether kernels can be looked at and timed here, and there is something to choose."""
-    here = target.here and target.backend.name == ort.Ort.name
-    return here and any(len(slot.choices) > 1 for slot in slots.slots)
+def _absolute(model: str) -> str:
+    """Where a model lies, for a table that is read from other folders, too."""
+    return str(Path(model).absolute()) if Path(model).is_file() else model
+
+
+def _to_choose(slots: SlotGraph) -> bool:
+    return any(len(slot.choices) > 1 for slot in slots.slots)
 
 
 def plan_fp32(slots: SlotGraph) -> Plan:

@@ -4,11 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx_ir as ir
-
-from ...backends import ort
 from ...passes.apply import PlanWriter
-from ...toolchain.engine import Feeds, TimeBuilds, TimedBuild
+from ...toolchain.engine import TimeBuilds
 from ...toolchain.latency import build_cost
 from ...toolchain.latency.cost import CostModel
 from ...toolchain.latency.measure import Measurement, measurements
@@ -97,12 +94,3 @@ class Meter:
     def _cost(self, table: LatencyTable) -> CostModel:
         free = self.writer.dialect.float_outputs
         return build_cost.from_table(self.writer.slots, table, self.setting, free=free)
-
-
-def on_host(feeds: Feeds, threads: int = THREADS) -> TimeBuilds:
-    """Times graphs on this machine's CPU."""
-
-    def time_builds(models: Sequence[ir.Model]) -> list[TimedBuild]:
-        return ort.time_builds(models, feeds, runs=RUNS, threads=threads)
-
-    return time_builds

@@ -8,7 +8,7 @@ from hwc.toolchain.plan import NodeChoice, Plan
 from hwc.toolchain.progress import Silent
 from hwc.toolchain.slots import SlotGraph
 from hwc.tools.request import Request
-from hwc.tools.stages.decide import PlanSpace, find_space, host_meter
+from hwc.tools.stages.decide import PlanSpace, find_meter, find_space
 from hwc.tools.stages.prepare import Prepared, prepare
 from hwc.tools.stages.price import Meter
 from hwc.tools.stages.target import find_target
@@ -41,7 +41,8 @@ def subject(case: Case, folder: Path, table: Path) -> Subject:
     target = find_target(request)
     prepared = prepare(request, target, Silent())
     space = find_space(request, target, prepared, Silent())
-    meter = host_meter(request, target, prepared, space.writer)
+    meter = find_meter(request, target, prepared, space.writer)
+    assert meter is not None  # every development model has something to choose
     return Subject(case, prepared, space, meter)
 
 
