@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from types import FrameType
 from typing import Never
 
@@ -15,6 +14,7 @@ import click
 
 from .. import __version__
 from ..toolchain.errors import HwcError, InputError, OutputError
+from .lazy import LazyGroup
 
 # Name: (module and attribute, one line of help, so that `hwc --help` imports none of them).
 COMMANDS = {
@@ -24,6 +24,7 @@ COMMANDS = {
     "run": (".run:command", "Run a bundle on inputs from a file."),
     "bench": (".bench:command", "Time a bundle beside the original model."),
     "build": (".build:command", "Build the engine of a bundle, on its device."),
+    "profile": (".profiling:command", "Measure a device's latency table, and look after tables."),
     "devices": (".devices:command", "List the known devices, or show one."),
 }
 INTERRUPTED = 128 + signal.SIGINT  # as shells report it
@@ -48,31 +49,7 @@ class Settings:
     debug: bool = False
 
 
-class LazyGroup(click.Group):
-    """A group whose subcommands are imported when they are run."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all subcommands, in the order in which a user meets them."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one subcommand."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(import_module(module, __package__), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands without importing them."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hwc")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context

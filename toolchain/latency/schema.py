@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import StrEnum
@@ -159,7 +160,7 @@ def _prepare(connection: sqlite3.Connection, mode: Mode) -> None:
         connection.execute("COMMIT")
     _check(connection)
     if mode is Mode.WRITE:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _journal(connection)
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -167,6 +168,23 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _journal(connection: sqlite3.Connection) -> None:
+    """Write through a journal (WAL), so that readers and a writer need not wait for each other.
+
+    SQLite itself does not wait where two that opened a new file both ask for it.
+    """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as cause:
+            if _code(cause) not in _LOCKED or time.monotonic() > until:
+                raise
+            time.sleep(PATIENCE_S / 500)
+        else:
+            return
 
 
 def _check(connection: sqlite3.Connection) -> None:
