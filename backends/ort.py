@@ -23,6 +23,7 @@ from ..toolchain.engine import (
 from ..toolchain.errors import BackendError
 from ..toolchain.output import scratch_folder
 from ..toolchain.plan import Precision
+from .ort_options import options_text, read_options
 from .ort_session import DEFAULT, VERSION, open_session, refusals
 from .ort_session import Options as Options  # noqa: PLC0414 - ort.Options, explicitly
 from .ort_timing import Graph, RawBuild, time_graphs
@@ -122,11 +123,20 @@ class Ort:
         for name in files:
             if not (folder / name).exists():
                 shutil.copy2(model.with_name(name), folder / name)
-        return Engine(tuple(files), f"onnxruntime {self.version()}", profile.target)
+        return Engine(
+            tuple(files),
+            f"onnxruntime {self.version()}",
+            profile.target,
+            options_text(DEFAULT),
+        )
 
     def load(self, folder: Path, engine: Engine, threads: int = 0) -> Session:
-        """Open the graph with the runtime's optimiser on."""
-        return Session(folder / engine.files[0], Options(threads=threads))
+        """Open the graph with the options that the engine was tuned to.
+
+        Raises:
+            BackendError: The runtime refuses the graph, or an option is not known.
+        """
+        return Session(folder / engine.files[0], read_options(engine.options, threads))
 
     def build_commands(self, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
         """Nothing to build: `hwc run` loads the graph."""

@@ -7,14 +7,14 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from .accuracy.stacked import read_npz
 from .archive import LIMITS, Limits, check_member, is_packed, pack, unpack
-from .codec import canonical, parse
+from .codec import LATER, canonical, parse
 from .device import DeviceProfile
 from .engine import Array, Check, Engine, Feeds, Status
 from .errors import InputError, IntegrityError, OutputError
@@ -85,6 +85,8 @@ class Manifest:
         sources: The original model and its external data.
         checks: What was checked, and what is owed to the device.
         files: Every other file of the bundle; `seal` fills it in.
+        original_options: How the runtime opens the original at its best, as in `Engine.options`:
+            what the engine was compared with.
         format: Version of this format.
     """
 
@@ -96,6 +98,7 @@ class Manifest:
     sources: tuple[Source, ...]
     checks: tuple[Check, ...]
     files: tuple[FileEntry, ...] = ()
+    original_options: Mapping[str, str] = field(default_factory=dict, metadata=LATER)
     format: int = FORMAT
 
     @property

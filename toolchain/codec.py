@@ -13,6 +13,8 @@ from .errors import InputError
 
 T = TypeVar("T")
 
+# Metadata of a field that came after bundles had been made: where it lacks, its default is read.
+LATER = types.MappingProxyType({"later": True})
 _NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -91,10 +93,12 @@ def _decode_object(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - 
     fields = {field.name: field for field in dataclasses.fields(hint)}
     if unknown := sorted(value.keys() - fields.keys()):
         raise InputError(f"{where} has an unknown key {unknown[0]!r}")
-    if missing := [name for name in fields if name not in value]:
+    missing = [name for name in fields if name not in value]
+    if missing := [name for name in missing if "later" not in fields[name].metadata]:
         raise InputError(f"{where} lacks the key {missing[0]!r}")
     hints = _hints(hint)
-    return hint(**{name: _decode(hints[name], value[name], f"{where}.{name}") for name in fields})
+    there = {name: _decode(hints[name], value[name], f"{where}.{name}") for name in value}
+    return hint(**there)
 
 
 def _decode_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:  # noqa: ANN401 - from JSON

@@ -1,5 +1,6 @@
 """`hwc bench`: time a bundle, beside the original where that is at hand."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,15 +9,17 @@ from rich.table import Table
 
 from ..toolchain.bundle import Bundle
 from ..toolchain.codec import canonical
-from ..toolchain.timing import Clock, Paired, Spread, Times, Timing, latency, paired_latency
+from ..toolchain.timing import OPENINGS, Clock, Paired, Spread, Times, Timing, latency
 from . import options
 from .backends import open_backend
 from .loaded import (
     clock_of,
+    compare,
     find_original,
     golden_feeds,
     load_engine,
-    original_runner,
+    original_opener,
+    require_device,
     why_no_original,
 )
 from .render import console, interval_text, time_text
@@ -28,7 +31,7 @@ from .render import console, interval_text, time_text
 @click.option(
     "--runs",
     type=click.IntRange(min=2),
-    help="Exactly so many runs; without it, until the interval is within 1 %.",
+    help=f"So many runs, in {OPENINGS} openings; without it, until the interval is within 1 %.",
 )
 @options.threads
 @options.json_output
@@ -45,16 +48,17 @@ def command(
     """  # noqa: D301 - click wants the escape
     with Bundle.open(bundle) as opened:
         backend = open_backend(opened.manifest.backend)
-        engine = load_engine(opened, backend, threads)
-        path, feeds = find_original(opened, original), golden_feeds(opened)
-        timing = _timing(runs, clock_of(opened, threads))
+        require_device(opened, backend)
+        path, clock = find_original(opened, original), clock_of(opened, threads)
         if path is None:
             why = why_no_original(opened)
             click.echo(f"hwc: no comparison: {why} (--original)", err=True)
-            result: Paired | Times = latency(engine, feeds, timing)
+            engine = load_engine(opened, backend, threads)
+            result: Paired | Times = latency(engine, golden_feeds(opened), _timing(runs, clock))
         else:
-            with original_runner(path, opened, backend, threads) as reference:
-                result = paired_latency(reference, engine, feeds, timing)
+            timing = _timing(None if runs is None else math.ceil(runs / OPENINGS), clock)
+            with original_opener(path, opened, backend, threads) as reference:
+                result = compare(opened, backend, reference, threads=threads, timing=timing)
     if as_json:
         click.echo(canonical(result))
     else:

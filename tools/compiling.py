@@ -20,6 +20,7 @@ from .stages.limits import check_limits
 from .stages.prepare import Prepared, prepare
 from .stages.search import search
 from .stages.target import Target, find_target
+from .stages.tune import session_note, tune_original
 
 
 def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
@@ -51,17 +52,27 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
     )
     decisions = decide(request, target, prepared, clock)
     searched = search(request, decisions, part, metric, clock)
+    original = tune_original(target, prepared, request.threads, clock)
     with staged(request.target, force=request.force, archive=request.archive) as folder:
         tolerance = Tolerance(request.max_drop)
         gate = Gate(
-            target, prepared, decisions, held_out, metric, tolerance, request.threads, folder
+            target,
+            prepared,
+            decisions,
+            held_out,
+            metric,
+            tolerance,
+            request.threads,
+            folder,
+            original,
         )
         delivery = gate.first_to_pass(searched.plans, clock)
         report = deliver.make_report(gate, searched.problem, delivery, made_from)
         check_limits(request, report)
-        notes = (*target.notes, *prepared.notes, *decisions.notes, metric.why)
+        sessions = session_note(delivery.engine, original)
+        notes = (*target.notes, *prepared.notes, *decisions.notes, metric.why, sessions)
         report = replace(report, notes=tuple(filter(None, notes)), seconds=clock.seconds)
-        about = deliver.manifest(folder, target, delivery, made_from)
+        about = deliver.manifest(gate, delivery, made_from)
         deliver.write(folder, report, gate, delivery, about)
     return Bundle.open(request.target)
 

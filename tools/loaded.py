@@ -2,8 +2,9 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -16,9 +17,11 @@ from ..toolchain.errors import BackendError, DeviceError, InputError
 from ..toolchain.frontend.load import load_model
 from ..toolchain.frontend.shapes import model_inputs
 from ..toolchain.inputs import InputSpec
-from ..toolchain.timing import Clock
+from ..toolchain.timing import Clock, Open, Paired, Timing, paired_openings
 
 _TEMPORARY = "hwc-original-"
+_BIG = 1 << 30  # bytes of a bundle beyond which it and the original are not open at once
+_POOL = ("threads", "spinning")  # the options of an engine that its threads wait by
 
 
 def load_engine(bundle: Bundle, backend: Backend, threads: int = 0) -> Runner:
@@ -87,18 +90,45 @@ def _beside(given: Path, source: Source, model: Source) -> Path:
 
 
 @contextmanager
-def original_runner(
+def original_opener(
     path: Path, bundle: Bundle, backend: Backend, threads: int = 0
-) -> Iterator[Runner]:
-    """The original, built by the bundle's own backend as it is."""
-    profile, fixed = bundle.manifest.profile, {}
-    if backend.dialect(profile).static_shapes:
+) -> Iterator[Open]:
+    """Opens the original, built by the bundle's own backend as it is, at its best."""
+    manifest = bundle.manifest
+    fixed = {}
+    if backend.dialect(manifest.profile).static_shapes:
         fixed = {name: array.shape for name, array in golden_feeds(bundle).items()}
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
         copy = Path(folder) / MODEL
         ir.save(load_model(path, inputs=fixed), copy, external_data=f"{MODEL}.data")
-        engine = backend.build(copy, profile, copy.parent)
-        yield backend.load(copy.parent, engine, threads)
+        built = backend.build(copy, manifest.profile, copy.parent)
+        engine = replace(built, options=manifest.original_options)
+        yield lambda: backend.load(copy.parent, engine, threads)
+
+
+def compare(
+    bundle: Bundle, backend: Backend, original: Open, *, threads: int, timing: Timing
+) -> Paired:
+    """Time the original and the bundle on the first golden input, as `hwc compile` does."""
+    manifest, feeds = bundle.manifest, golden_feeds(bundle)
+    kept = None if manifest.engine is None else manifest.engine.options
+    fair = threads == 1 or same_pool(kept, manifest.original_options)
+    return paired_openings(
+        original,
+        lambda: load_engine(bundle, backend, threads),
+        feeds,
+        timing,
+        together=fair and bundle.size <= _BIG,
+    )
+
+
+def same_pool(a: Mapping[str, str] | None, b: Mapping[str, str] | None) -> bool:
+    """Whether two engines wait for work alike.
+
+    Where they do not, the threads of one that spins take the cores from the one that sleeps, and
+    the two must not be open at once while they are timed.
+    """
+    return all((a or {}).get(name) == (b or {}).get(name) for name in _POOL)
 
 
 def input_specs(bundle: Bundle) -> tuple[InputSpec, ...]:

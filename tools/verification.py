@@ -9,7 +9,7 @@ from ..toolchain.accuracy.samples import each
 from ..toolchain.bundle import Bundle
 from ..toolchain.engine import Backend, Check, Runner, Status
 from ..toolchain.errors import UsageError
-from ..toolchain.timing import Paired, Timing, paired_latency
+from ..toolchain.timing import Open, Paired, Timing
 from ..toolchain.verify import (
     BUILDS,
     DATA,
@@ -25,11 +25,11 @@ from ..toolchain.verify import (
 )
 from .loaded import (
     clock_of,
+    compare,
     find_original,
-    golden_feeds,
     input_specs,
     load_engine,
-    original_runner,
+    original_opener,
     why_no_original,
 )
 from .render import interval_text
@@ -106,10 +106,12 @@ def verify_bundle(bundle: Bundle, backend: Backend, request: Request) -> Verific
     if path is None:
         unknown = Check(LATENCY, Status.OWED, f"{why_no_original(bundle)}: --original")
         return Verification((*checks, unknown), golden)
-    with original_runner(path, bundle, backend, request.threads) as reference:
-        timing = Timing(clock=clock_of(bundle, request.threads))
-        paired = paired_latency(reference, engine, golden_feeds(bundle), timing)
+    threads = request.threads
+    with original_opener(path, bundle, backend, threads) as reference:
         data = _on_data(bundle, request.data, reference, engine)
+        del engine  # it would be a third one, and its threads may spin
+        timing = Timing(clock=clock_of(bundle, threads))
+        paired = compare(bundle, backend, reference, threads=threads, timing=timing)
     checks = (*checks, _judge_latency(bundle, paired, timing), *_judge_data(data))
     return Verification(checks, golden, data, paired)
 
@@ -139,10 +141,10 @@ def _judge_latency(bundle: Bundle, paired: Paired, timing: Timing) -> Check:
     return Check(LATENCY, Status.FAILED if broken else Status.PASSED, text)
 
 
-def _on_data(bundle: Bundle, data: str | None, reference: Runner, engine: Runner) -> Numbers | None:
+def _on_data(bundle: Bundle, data: str | None, original: Open, engine: Runner) -> Numbers | None:
     if data is None:
         return None
-    samples = load_samples(data, input_specs(bundle))
+    samples, reference = load_samples(data, input_specs(bundle)), original()
     return Numbers.worst_of(
         compare_outputs(reference(sample.feeds), engine(sample.feeds)) for sample in each(samples)
     )

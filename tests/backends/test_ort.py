@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 from hwc.backends import ort
 from hwc.backends.ort import Options, Ort, Session, integer_kernels, running_graph, time_builds
+from hwc.backends.ort_session import open_session
 from hwc.toolchain.device import DeviceProfile, load_profile
 from hwc.toolchain.engine import Engine, Status
 from hwc.toolchain.errors import BackendError
@@ -194,7 +195,10 @@ def test_external_data_is_part_of_the_engine(
     folder.mkdir()
     engine = Ort().build(external, host, folder)
     assert engine == Engine(
-        ("model.onnx", "model.onnx.data"), f"onnxruntime {Ort().version()}", host.target
+        ("model.onnx", "model.onnx.data"),
+        f"onnxruntime {Ort().version()}",
+        host.target,
+        {"without": "SkipLayerNormFusion,WeightBiasQuantization"},
     )
     assert set(Ort().load(folder, engine)(net.samples[0])) == {"y"}
 
@@ -204,7 +208,7 @@ def test_a_plan_is_written_into_a_graph_with_external_data(external: Path, net: 
         ir.load(external),
         net.slots,
         dialect=net.writer.dialect,
-        ranges=net.writer._ranges,  # noqa: SLF001 - of the same graph
+        ranges=net.writer.ranges,
     )
     plan = net.plan(every="int8")
     got = Session(writer.write(plan), Options(threads=1))(net.samples[0])["y"]
@@ -268,3 +272,34 @@ def test_many_sessions_with_profilers_keep_their_events_apart(net: "Subject") ->
     builds = time_builds([net.model] * 4, net.samples[0], runs=2)
     counts = [{len(kernel.us) for kernel in build.kernels} for build in builds]
     assert all(len(count) == 1 for count in counts)
+
+
+def test_an_engine_is_opened_with_its_options(
+    external: Path, host: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Options] = []
+
+    def note(source: Path, options: Options) -> object:
+        opened.append(options)
+        return open_session(source, options)
+
+    monkeypatch.setattr(ort, "open_session", note)
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    engine = Ort().build(external, host, folder)
+    for options in (engine.options, None, {}, {"arena": "off", "threads": "1"}):
+        Ort().load(folder, replace(engine, options=options))
+    assert opened == [
+        Options(),
+        Options(),
+        Options(disabled=()),
+        Options(1, disabled=(), arena=False),
+    ]
+    Ort().load(folder, replace(engine, options={"threads": "1"}), threads=2)
+    assert opened[-1].threads == 2
+
+
+def test_an_engine_with_an_unknown_option_is_refused(external: Path, host: DeviceProfile) -> None:
+    engine = Ort().build(external, host, external.parent)
+    with pytest.raises(BackendError, match="speed = 'high' is not known"):
+        Ort().load(external.parent, replace(engine, options={"speed": "high"}))

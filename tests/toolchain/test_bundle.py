@@ -53,11 +53,12 @@ PROFILE = DeviceProfile(
 FACTS = Manifest(
     backend="ort",
     profile=PROFILE,
-    engine=Engine((MODEL,), "onnxruntime 1", "x86_64"),
+    engine=Engine((MODEL,), "onnxruntime 1", "x86_64", {"spinning": "off"}),
     build_commands=("make engine",),
     versions={"hwc": "0.1.0"},
     sources=(Source("model", "gone.onnx", 3, "0" * 64),),
     checks=(Check("loads", Status.PASSED, ""), Check("runs", Status.OWED, "needs it")),
+    original_options={"layout": "plain"},
 )
 PLAN_ = Plan.of({"conv": NodeChoice(Precision.INT8)})
 REPORT_ = Report("m.onnx", "host", "ort", Measured(10), Measured(5))
@@ -115,6 +116,19 @@ def test_the_manifest_is_canonical_and_checked_by_the_common_tool(tmp_path: Path
     )
     digest, name = (path / DIGEST).read_text().split()
     assert (len(digest), name) == (64, MANIFEST)
+
+
+def test_a_bundle_from_before_sessions_were_tuned(tmp_path: Path) -> None:
+    path = make(tmp_path / "m.hwc")
+    manifest = json.loads((path / MANIFEST).read_text())
+    del manifest["original_options"], manifest["engine"]["options"]
+    text = json.dumps(manifest).encode()
+    (path / MANIFEST).write_bytes(text)
+    (path / DIGEST).write_text(f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n")
+    with Bundle.open(path) as bundle:
+        assert bundle.manifest.original_options == {}
+        assert bundle.manifest.engine is not None
+        assert bundle.manifest.engine.options is None
 
 
 def test_golden_keeps_order_and_any_name(tmp_path: Path) -> None:

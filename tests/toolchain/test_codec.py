@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import pytest
-from hwc.toolchain.codec import canonical, decode, encode, parse
+from hwc.toolchain.codec import LATER, canonical, decode, encode, parse
 from hwc.toolchain.errors import InputError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,3 +111,23 @@ def test_refuses_what_is_not_json(text: bytes) -> None:
 def test_an_object_without_json_form_is_a_programming_error() -> None:
     with pytest.raises(TypeError, match="set"):
         encode({1, 2})
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What got a field after texts of it had been written."""
+
+    old: int
+    new: Mapping[str, str] | None = field(default=None, metadata=LATER)
+
+
+def test_a_field_that_came_later_may_lack() -> None:
+    assert parse(Grown, '{"old":1}') == Grown(1)
+    assert parse(Grown, canonical(Grown(1, {"a": "b"}))) == Grown(1, {"a": "b"})
+    with pytest.raises(InputError, match="lacks the key 'old'"):
+        parse(Grown, '{"new":null}')
+
+
+def test_a_default_does_not_make_a_field_optional() -> None:
+    with pytest.raises(InputError, match="lacks the key 'many'"):
+        decode(Outer, {key: value for key, value in GOOD.items() if key != "many"})

@@ -4,8 +4,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,8 @@ class Case:
         speedup: The speed-up that it promises.
         archive: Whether it is a zip.
         scale: What the recorded golden outputs are multiplied with: 1 keeps them right.
+        options: How the engine is opened.
+        original_options: How the original is opened.
     """
 
     graph: str = DEPLOYED
@@ -97,6 +99,8 @@ class Case:
     speedup: Interval | None = None
     archive: bool = False
     scale: float = 1.0
+    options: Mapping[str, str] | None = None
+    original_options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +136,12 @@ class Shop:
         manifest = Manifest(
             backend="ort",
             profile=profile,
-            engine=Engine((MODEL,), "onnxruntime", "x86_64") if case.built else None,
+            engine=Engine((MODEL,), "onnxruntime", "x86_64", case.options) if case.built else None,
             build_commands=("hwc build .",),
             versions={"ort": "1"},
             sources=(Source.of_file(self.original),),
             checks=report.checks,
+            original_options=case.original_options,
         )
         with staged(self.folder / name, archive=case.archive) as stage:
             onnx.save(onnx.parser.parse_model(case.graph), stage / MODEL)

@@ -2,12 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from click.testing import Result
+from hwc.backends import ort
+from hwc.backends.ort_options import read_options
+from hwc.backends.ort_session import Options, open_session
 from hwc.toolchain.codec import parse
 from hwc.toolchain.errors import InputError
-from hwc.toolchain.timing import Clock, Paired, Times
+from hwc.toolchain.timing import Clock, Interval, Open, Paired, Spread, Times
+from hwc.tools import loaded
 
 if TYPE_CHECKING:
     from hwc.tests.tools.conftest import Shop
@@ -28,6 +35,55 @@ def test_json(shop: "Shop", call: Call) -> None:
     paired = parse(Paired, result.stdout)
     assert paired.runs == 20
     assert set(paired.ratio) == set(Clock)
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """How the two sides were timed, and then, side by side, what was opened and how."""
+    seen: list[object] = []
+
+    def paired(open_a: Open, open_b: Open, *_: object, together: bool) -> Paired:
+        seen.append(together)
+        open_a(), open_b()
+        one = dict.fromkeys(Clock, Spread(1, 1, 1))
+        return Paired(one, one, dict.fromkeys(Clock, Interval(1, 1, 1)), 4, settled=True)
+
+    def opened(source: Path, options: Options) -> object:
+        seen.append((source.parent.name == "m.hwc", replace(options, threads=0)))
+        return open_session(source, options)
+
+    monkeypatch.setattr(loaded, "paired_openings", paired)
+    monkeypatch.setattr(ort, "open_session", opened)
+    return seen
+
+
+# What is kept for the original, the threads, and whether both are open at once.
+KEPT: dict[str, tuple[dict[str, str], int, bool]] = {
+    "wait alike": ({"arena": "off"}, 2, True),
+    "one spins": ({"spinning": "off"}, 2, False),
+    "one has fewer threads": ({"threads": "1"}, 0, False),
+    "one thread": ({"spinning": "off"}, 1, True),
+}
+
+
+@pytest.mark.parametrize("case", KEPT.values(), ids=list(KEPT))
+def test_both_sides_are_opened_as_they_were_compared(
+    shop: "Shop", call: Call, found: list[object], case: tuple[dict[str, str], int, bool]
+) -> None:
+    kept, threads, together = case
+    path = shop.make(replace(shop.case, original_options=kept))
+    result = call("bench", path, "--threads", threads)
+    assert result.exit_code == 0, result.exception
+    wanted = replace(read_options(kept), threads=0)
+    assert found == [together, (False, wanted), (True, Options())]
+
+
+@pytest.mark.parametrize(("asked", "runs"), [(2, 4), (20, 20), (21, 24)], ids=str)
+def test_every_opening_has_its_share_of_the_runs(
+    shop: "Shop", call: Call, asked: int, runs: int
+) -> None:
+    result = call("bench", shop.make(), "--runs", asked, "--json")
+    assert parse(Paired, result.stdout).runs == runs
 
 
 def test_alone_where_the_original_is_gone(shop: "Shop", call: Call) -> None:

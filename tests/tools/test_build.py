@@ -24,11 +24,11 @@ def ratio(monkeypatch: pytest.MonkeyPatch) -> dict[str, Interval]:
     """What the paired timing finds; the real one is not for a unit test."""
     found = {"ratio": Interval(1.5, 1.4, 1.6)}
 
-    def paired(*_: object) -> Paired:
+    def paired(*_: object, **__: object) -> Paired:
         a, b = dict.fromkeys(Clock, Spread(3, 2, 4)), dict.fromkeys(Clock, Spread(2, 1, 3))
         return Paired(a, b, dict.fromkeys(Clock, found["ratio"]), 30, settled=True)
 
-    monkeypatch.setattr(verification, "paired_latency", paired)
+    monkeypatch.setattr(verification, "compare", paired)
     return found
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,11 @@ import onnx
 import onnx_ir as ir
 import pytest
 from click.testing import Result
+from hwc.backends import ort, ort_tune
 from hwc.backends.ort import Ort, Session
+from hwc.backends.ort_options import RUNTIME
+from hwc.backends.ort_session import DEFAULT, LEFT_OUT, Layout, Options, open_session
+from hwc.backends.ort_tune import Subject, Tuned
 from hwc.passes.apply import PlanWriter
 from hwc.toolchain.bundle import Bundle
 from hwc.toolchain.engine import Array, Check, Engine, Feeds, Runner, Status
@@ -25,13 +29,14 @@ from hwc.toolchain.errors import BackendError, ConstraintError, InputError, Outp
 from hwc.toolchain.latency.table import LatencyTable
 from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import Plan, Precision
+from hwc.toolchain.progress import Progress
 from hwc.toolchain.report import Report
-from hwc.toolchain.timing import Clock, Interval, Paired, Spread, paired_openings
+from hwc.toolchain.timing import Clock, Interval, Open, Paired, Spread, paired_openings
 from hwc.tools import compiling
 from hwc.tools.compile import parse_precisions, parse_shape
 from hwc.tools.compiling import compile_model
 from hwc.tools.request import Request
-from hwc.tools.stages import gate, price, search
+from hwc.tools.stages import gate, price, search, tune
 
 OPSET = '<ir_version: 10, opset_import: ["" : 21]>'
 NET = f"""{OPSET} g (float[N,3,24,24] x) => (float[N,8] y)
@@ -107,6 +112,8 @@ def workshop(
     monkeypatch.setattr(gate, "_CPU", replace(gate._CPU, seconds=0.5, min_runs=8))  # noqa: SLF001
     monkeypatch.setattr(gate, "_WALL", replace(gate._WALL, seconds=0.5, min_runs=8))  # noqa: SLF001
     monkeypatch.setattr(price, "RUNS", 4)
+    monkeypatch.setattr(ort_tune, "SECONDS", 0.0)
+    monkeypatch.setattr(ort_tune, "RUNS", 0)
     monkeypatch.setattr(search, "STALE", math.inf)  # four runs say little
     return Workshop(tmp_path, call)
 
@@ -267,6 +274,111 @@ def test_impossible_constraints_name_the_nearest(
     assert "out.hwc" not in workshop.listing()
 
 
+@dataclass
+class Sessions:
+    """Tuning that finds the plain layout best for a plan, and no arena for the original.
+
+    Attributes:
+        opened: The options of every session since, in order.
+    """
+
+    opened: list[Options] = field(default_factory=list)
+
+    def tune(self, subject: Subject, threads: int, *, start: Options, told: object) -> Tuned:
+        """What is found, by what it began with."""
+        assert subject.open(start)
+        assert (threads, callable(told)) == (0, True)
+        if start == DEFAULT:
+            return Tuned(replace(start, layout=Layout.PLAIN))
+        assert start == RUNTIME
+        return Tuned(replace(start, arena=False))
+
+    def open(self, source: object, options: Options, **more: object) -> object:
+        """Open a session, and note how."""
+        self.opened.append(options)
+        return open_session(source, options, **more)  # type: ignore[arg-type]  # passed on
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> Sessions:
+    """Tuning that finds something."""
+    found = Sessions()
+    monkeypatch.setattr(tune, "tune", found.tune)
+    monkeypatch.setattr(ort, "open_session", found.open)
+    return found
+
+
+LEFT = {"without": ",".join(LEFT_OUT)}
+
+
+def test_each_side_is_compared_and_kept_at_its_best(
+    workshop: Workshop, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = []
+
+    def paired(open_a: Open, open_b: Open, *rest: object, together: bool) -> Paired:
+        for opener in (open_a, open_b):
+            sessions.opened.clear()
+            opener()
+            pairs.append(sessions.opened[-1])
+        assert together
+        return times_faster(2.0)(open_a, open_b, *rest)
+
+    monkeypatch.setattr(gate, "paired_openings", paired)
+    report = workshop.report("--max-drop", "50%")
+    original, compiled = replace(RUNTIME, arena=False), replace(DEFAULT, layout=Layout.PLAIN)
+    assert pairs == [
+        *(replace(original, threads=1), replace(compiled, threads=1)),
+        *(original, compiled),
+    ]
+    assert "tune the session" in report.seconds
+    said = f"layout plain, without {LEFT['without']}; the original: arena off"
+    assert f"session: {said}" in report.notes
+    with Bundle.open(workshop.folder / "out.hwc") as bundle:
+        assert bundle.manifest.original_options == {"arena": "off"}
+        assert bundle.manifest.engine is not None
+        assert bundle.manifest.engine.options == {"layout": "plain", **LEFT}
+
+
+@pytest.mark.usefixtures("slower")
+def test_the_original_is_delivered_at_its_best(workshop: Workshop, sessions: Sessions) -> None:
+    workshop.report("--max-drop", "50%")
+    assert sessions.opened
+    with Bundle.open(workshop.folder / "out.hwc") as bundle:
+        assert bundle.manifest.engine is not None
+        assert (
+            bundle.manifest.engine.options == bundle.manifest.original_options == {"arena": "off"}
+        )
+
+
+def test_sessions_that_wait_differently_are_not_timed_together(
+    workshop: Workshop, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = []
+
+    def paired(*rest: object, together: bool) -> Paired:
+        ways.append(together)
+        return times_faster(2.0)(*rest)
+
+    def tune_threads(subject: Subject, threads: int, *, start: Options, told: object) -> Tuned:
+        found = sessions.tune(subject, threads, start=start, told=told).options
+        return Tuned(replace(found, spinning=start == DEFAULT))
+
+    monkeypatch.setattr(tune, "tune", tune_threads)
+    monkeypatch.setattr(gate, "paired_openings", paired)
+    workshop.report("--max-drop", "50%")
+    assert ways == [True, False]  # one thread waits for nobody
+
+
+def test_nothing_is_tuned_for_a_device_that_is_not_here(
+    workshop: Workshop, sessions: Sessions
+) -> None:
+    del sessions
+    report = workshop.report("--max-drop", "50%", "--device", "jetson_orin")
+    assert "tune the session" not in report.seconds
+    assert not any(note.startswith("session:") for note in report.notes)
+
+
 @pytest.mark.usefixtures("slower")
 def test_nothing_slower_is_delivered(workshop: Workshop) -> None:
     report = workshop.report("--max-drop", "90%")
@@ -323,10 +435,10 @@ def test_nothing_wrong_is_delivered(workshop: Workshop, monkeypatch: pytest.Monk
     """The search is not told: only the graphs that are built are wrong."""
     real = gate.Gate._try  # noqa: SLF001 - where the graph is written
 
-    def attempt(self: gate.Gate, name: str, plan: Plan) -> object:
+    def attempt(self: gate.Gate, name: str, plan: Plan, progress: Progress) -> object:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(PlanWriter, "write", written_wrong)
-            return real(self, name, plan)
+            return real(self, name, plan, progress)
 
     monkeypatch.setattr(gate.Gate, "_try", attempt)
     report = workshop.report("--max-drop", "20%")

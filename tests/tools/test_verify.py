@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from click.testing import Result
+from hwc.toolchain.bundle import Bundle
 from hwc.toolchain.codec import parse
-from hwc.toolchain.engine import Feeds, Runner, Status
+from hwc.toolchain.engine import Backend, Status
 from hwc.toolchain.errors import ConstraintError, IntegrityError, UsageError
-from hwc.toolchain.timing import Clock, Interval, Paired, Spread, Timing
+from hwc.toolchain.timing import Clock, Interval, Open, Paired, Spread, Timing
 from hwc.toolchain.verify import DATA, LATENCY, NUMBERS
 from hwc.tools import verification
+from hwc.tools.loaded import golden_feeds, load_engine
 from hwc.tools.verification import Verification
 
 if TYPE_CHECKING:
@@ -31,13 +33,16 @@ def ratio(monkeypatch: pytest.MonkeyPatch) -> dict[str, Interval]:
     """What the paired timing finds; the real one is not for a unit test."""
     found = {"ratio": Interval(1.5, 1.4, 1.6)}
 
-    def paired(a: Runner, b: Runner, feeds: Feeds, timing: Timing) -> Paired:
-        a(feeds), b(feeds)
+    def paired(
+        bundle: Bundle, backend: Backend, original: Open, *, threads: int, timing: Timing
+    ) -> Paired:
+        original()(golden_feeds(bundle))
+        load_engine(bundle, backend, threads)(golden_feeds(bundle))
         spread = dict.fromkeys(Clock, Spread(1, 1, 1))
         others = dict.fromkeys(Clock, Interval(1, 1, 1)) | {timing.clock: found["ratio"]}
         return Paired(spread, spread, others, 30, settled=True)
 
-    monkeypatch.setattr(verification, "paired_latency", paired)
+    monkeypatch.setattr(verification, "compare", paired)
     return found
 
 

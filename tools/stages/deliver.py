@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ... import __version__
 from ...backends import ort
+from ...backends.ort_options import options_text
 from ...toolchain.bundle import GOLDEN, MODEL, PLAN, REPORT, Manifest, Source, seal, write_golden
 from ...toolchain.frontend.external import data_files
 from ...toolchain.latency.cost import Breakdown
@@ -36,11 +37,9 @@ def sources(request: Request) -> tuple[Source, ...]:
     return (Source.of_file(path), *(Source.of_file(file, "data") for file in data_files(path)))
 
 
-def manifest(
-    folder: Path, target: Target, delivery: Delivery, made_from: tuple[Source, ...]
-) -> Manifest:
+def manifest(gate: Gate, delivery: Delivery, made_from: tuple[Source, ...]) -> Manifest:
     """What the bundle says of itself."""
-    backend = target.backend
+    target, backend = gate.target, gate.target.backend
     versions = {
         "hwc": __version__,
         "python": platform.python_version(),
@@ -51,10 +50,11 @@ def manifest(
         backend=backend.name,
         profile=target.profile,
         engine=delivery.engine,
-        build_commands=backend.build_commands(folder / MODEL, target.profile),
+        build_commands=backend.build_commands(gate.folder / MODEL, target.profile),
         versions=versions,
         sources=made_from,
         checks=delivery.checks,
+        original_options=options_text(gate.original),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from ...backends import ort
+from ...backends.ort_options import options_text, with_threads
 from ...toolchain.accuracy.evaluator import Measurement, Reference, measure
 from ...toolchain.accuracy.metric import Metric
 from ...toolchain.accuracy.samples import each
@@ -33,9 +34,11 @@ from ...toolchain.verify import (
     gate,
     owed,
 )
+from ..loaded import same_pool
 from .decide import Decisions
 from .prepare import Prepared
 from .target import Target
+from .tune import Tuner, comparable
 
 STAGED = 32  # calibration samples for a builder that calibrates by itself
 GOLDEN = 4  # samples kept in the bundle with the original's outputs
@@ -82,6 +85,7 @@ class Gate:
         tolerance: What is allowed.
         threads: Threads for the wall time; 0: all cores.
         folder: Where the bundle is being made.
+        original: The original's session at its best: what a plan must beat.
     """
 
     target: Target
@@ -92,6 +96,7 @@ class Gate:
     tolerance: Tolerance
     threads: int
     folder: Path
+    original: ort.Options
 
     def first_to_pass(self, plans: Sequence[tuple[str, Plan]], progress: Progress) -> Delivery:
         """Try plans in order; what passes is left in the folder.
@@ -102,31 +107,35 @@ class Gate:
         """
         attempts: list[Attempt] = []
         left = list(plans)
-        with progress.stage("verify") as step:
-            while left:
-                name, plan = left.pop(0)
-                delivery, attempt = self._try(name, plan)
-                attempts.append(attempt)
-                progress.note(f"gate: {name}: {'; '.join(attempt.decision.reasons)}")
-                step()
-                if delivery is not None and attempt.decision.accepted:
-                    return replace(delivery, attempts=tuple(attempts))
-                if delivery is not None and delivery.cpu is not None:
-                    left = left[-1:]
+        while left:
+            name, plan = left.pop(0)
+            delivery, attempt = self._try(name, plan, progress)
+            attempts.append(attempt)
+            progress.note(f"gate: {name}: {'; '.join(attempt.decision.reasons)}")
+            if delivery is not None and attempt.decision.accepted:
+                return replace(delivery, attempts=tuple(attempts))
+            if delivery is not None and delivery.cpu is not None:
+                left = left[-1:]
+        with progress.stage("verify"):
             delivery = self._original()
         attempts.append(Attempt("the original", GateDecision.identity()))
         return replace(delivery, attempts=tuple(attempts))
 
-    def _try(self, name: str, plan: Plan) -> tuple[Delivery | None, Attempt]:
+    def _try(self, name: str, plan: Plan, progress: Progress) -> tuple[Delivery | None, Attempt]:
         """Build and measure one plan; its speed only where its numbers are right."""
         model = self.decisions.writer.write(plan)
         path = self._save(model)
         try:
-            delivery = self._check(path, model, plan)
-            decision = self._judge(delivery)
-            if decision.accepted and self._timed(delivery):
-                delivery = self._time(delivery)
+            checks, engine = self._make(path)
+            if engine is not None and comparable(self.target):
+                tuner = Tuner(self.prepared.feeds, self.threads, progress)
+                engine = tuner.engine(engine, path, model)
+            with progress.stage("verify"):
+                delivery = self._check(engine, checks, model, plan)
                 decision = self._judge(delivery)
+                if decision.accepted and self._timed(delivery):
+                    delivery = self._time(delivery)
+                    decision = self._judge(delivery)
         except BackendError as refused:
             return None, Attempt(name, GateDecision(accepted=False, reasons=(str(refused),)))
         speedup = delivery.cpu.ratio[Clock.CPU] if delivery.cpu else None
@@ -149,18 +158,23 @@ class Gate:
         reasons = against if decision.accepted else [*against, *decision.reasons]
         return GateDecision(accepted=False, reasons=tuple(reasons))
 
-    def _check(self, path: Path, model: ir.Model, plan: Plan | None) -> Delivery:
-        """Build what lies at `path` and judge its numbers, as far as this machine can."""
+    def _make(self, path: Path) -> tuple[tuple[Check, ...], Engine | None]:
+        """Check what lies at `path`, and build it, as far as this machine can."""
         target = self.target
         checks = target.backend.check(path, target.profile)
         if not target.here:
             checks = (*checks, *owed(target.profile.title))
-        elif not self._comparable():
+        elif not comparable(target):
             checks = (*checks, Check(LATENCY, Status.OWED, "compare the bundle with hwc bench"))
         self._stage(path)
-        engine = self._build(path)
-        if target.here and engine is not None:
-            runner: Runner = target.backend.load(self.folder, engine, self.threads)
+        return checks, self._build(path)
+
+    def _check(
+        self, engine: Engine | None, checks: tuple[Check, ...], model: ir.Model, plan: Plan | None
+    ) -> Delivery:
+        """Judge the numbers of an engine, or where it cannot run here, of what stands for it."""
+        if self.target.here and engine is not None:
+            runner: Runner = self.target.backend.load(self.folder, engine, self.threads)
         elif plan:
             runner = self.decisions.simulate(plan, self.threads)
         else:
@@ -171,12 +185,8 @@ class Gate:
         )
         return Delivery(plan, engine, quality, numbers, None, None, checks)
 
-    def _comparable(self) -> bool:
-        """Whether the original can be timed here in the runtime of the engine: a CPU's is not."""
-        return self.target.here and self.target.backend.name == ort.Ort.name
-
     def _timed(self, delivery: Delivery) -> bool:
-        return self._comparable() and delivery.engine is not None
+        return comparable(self.target) and delivery.engine is not None
 
     def _time(self, delivery: Delivery) -> Delivery:
         """Time the engine beside the original: on one thread, and on the threads asked for."""
@@ -189,18 +199,23 @@ class Gate:
             raise ValueError("there is no engine to time")
 
         def original() -> Runner:
-            return ort.Session(self.prepared.original, ort.Options(threads, disabled=()))
+            return ort.Session(self.prepared.original, with_threads(self.original, threads))
 
         def compiled() -> Runner:
             return load(self.folder, engine, threads)
 
         small = weight_bytes(self.prepared.original) <= _BIG
-        return paired_openings(original, compiled, self.prepared.feeds, timing, together=small)
+        fair = threads == 1 or same_pool(engine.options, options_text(self.original))
+        feeds = self.prepared.feeds
+        return paired_openings(original, compiled, feeds, timing, together=small and fair)
 
     def _original(self) -> Delivery:
         """The original graph as the deliverable; its time is its own."""
         path = self._save(self.prepared.original)
-        delivery = self._check(path, self.prepared.original, None)
+        checks, engine = self._make(path)
+        if engine is not None and comparable(self.target):
+            engine = replace(engine, options=options_text(self.original))
+        delivery = self._check(engine, checks, self.prepared.original, None)
         if not self._timed(delivery) or delivery.engine is None:
             return delivery
         alone = self.target.backend.load(self.folder, delivery.engine, 1)
