@@ -25,6 +25,7 @@ COMMANDS = {
     "bench": (".bench:command", "Time a bundle beside the original model."),
     "build": (".build:command", "Build the engine of a bundle, on its device."),
     "profile": (".profiling:command", "Measure a device's latency table, and look after tables."),
+    "estimate": (".estimate:command", "Predict time, energy and memory, before anything is built."),
     "devices": (".devices:command", "List the known devices, or show one."),
 }
 INTERRUPTED = 128 + signal.SIGINT  # as shells report it
