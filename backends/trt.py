@@ -107,7 +107,7 @@ class TensorRT:
         sm = _nearest(wanted, toolkit)
         start = time.perf_counter()
         try:
-            engine = toolkit.build(model, Target(sm, _workspace(profile)))
+            engine = toolkit.build(model, Target(sm, workspace_of(profile)))
         except BackendError as refusal:
             return (Check(CHECK, Status.FAILED, str(refusal)),)
         seconds = time.perf_counter() - start
@@ -133,7 +133,7 @@ class TensorRT:
                 f"no TensorRT here builds for SM{sm} ({profile.title})",
                 f"run `hwc build` on the device; for SM80, 86 and 89 also: {INSTALL}",
             )
-        target = Target(None if toolkit.name == NATIVE else sm, _workspace(profile))
+        target = Target(None if toolkit.name == NATIVE else sm, workspace_of(profile))
         built = toolkit.build(model, target)
         with atomic_output(folder / ENGINE, force=True) as path:
             path.write_bytes(built)
@@ -166,7 +166,7 @@ class TensorRT:
 
     def build_commands(self, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
         """TensorRT's own tool; `hwc build` does the same from Python."""
-        limit = _workspace(profile) >> 20
+        limit = workspace_of(profile) >> 20
         command = [
             *("trtexec", f"--onnx={model.name}", "--stronglyTyped", f"--saveEngine={ENGINE}"),
             *(f"--memPoolSize=workspace:{limit}", "--skipInference"),
@@ -204,6 +204,6 @@ def _nearest(sm: int, toolkit: Toolkit) -> int:
     return max((known for known in toolkit.targets if known <= sm), default=toolkit.targets[0])
 
 
-def _workspace(profile: DeviceProfile) -> int:
+def workspace_of(profile: DeviceProfile) -> int:
     """Bytes of scratch memory for one kernel."""
     return int(profile.memory.value * 2**30) // _SHARE

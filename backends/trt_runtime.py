@@ -34,10 +34,12 @@ class Target:
     Attributes:
         sm: Compute capability, 80 for 8.0; None: the GPU at hand.
         workspace: Bytes of scratch memory that a kernel may ask for.
+        detailed: Whether the engine says of each layer what it is, for who times them.
     """
 
     sm: int | None
     workspace: int
+    detailed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class Toolkit:
         config = builder.create_builder_config()
         config.progress_monitor = watch
         config.set_memory_pool_limit(self.api.MemoryPoolType.WORKSPACE, target.workspace)
+        if target.detailed:
+            config.profiling_verbosity = self.api.ProfilingVerbosity.DETAILED
         if target.sm is not None:
             config.num_compute_capabilities = 1
             capability = getattr(self.api.ComputeCapability, f"SM{target.sm}", None)
@@ -174,16 +178,45 @@ class EngineRunner:
             InputError: An input is missing, or has another shape than the engine was built for.
             BackendError: The GPU refused.
         """
-        arrays = [_fitted(tensor, feeds) for tensor in self._inputs]
+        arrays = self._upload(feeds)
         results = {tensor.name: np.empty(tensor.shape, tensor.dtype) for tensor in self._outputs}
-        for tensor, array in zip(self._inputs, arrays, strict=True):
-            self._cuda.upload(tensor.address, array)
-        if not self._context.execute_async_v3(self._cuda.stream):
-            raise BackendError("the engine did not start", "run with -v for what TensorRT logs")
+        self._start()
         for tensor in self._outputs:
             self._cuda.download(results[tensor.name], tensor.address)
         self._cuda.wait()
+        del arrays  # which must live until here
         return results
+
+    @property
+    def context(self) -> Any:  # noqa: ANN401 - a class of a module that varies
+        """TensorRT's execution context, for who looks into the engine."""
+        return self._context
+
+    def put(self, feeds: Feeds) -> None:
+        """Copy the inputs to the device, where they stay; raises as a call does."""
+        arrays = self._upload(feeds)
+        self._cuda.wait()
+        del arrays  # which must live until here
+
+    def run(self) -> None:
+        """Run one inference on what lies on the device already, and wait for its end.
+
+        Raises:
+            BackendError: The GPU refused.
+        """
+        self._start()
+        self._cuda.wait()
+
+    def _upload(self, feeds: Feeds) -> list[Array]:
+        """Start to copy the inputs; the arrays must live until `wait` returns."""
+        arrays = [_fitted(tensor, feeds) for tensor in self._inputs]
+        for tensor, array in zip(self._inputs, arrays, strict=True):
+            self._cuda.upload(tensor.address, array)
+        return arrays
+
+    def _start(self) -> None:
+        if not self._context.execute_async_v3(self._cuda.stream):
+            raise BackendError("the engine did not start", "run with -v for what TensorRT logs")
 
     def _place(self, name: str, engine: Any, api: ModuleType) -> _Tensor:  # noqa: ANN401
         shape = tuple(engine.get_tensor_shape(name))
