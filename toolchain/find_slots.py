@@ -70,7 +70,13 @@ def merge_slots(graph: SlotGraph, alone: Collection[int]) -> SlotGraph:
             continue
         for i, slot in zip(members, slots, strict=True):
             home[i] = i
-            made[i] = slot if slot.name == merged.name else replace(slot, rides=merged.name)
+            # The carrier's fp32 kernel is that of all of them, whatever its own nodes are.
+            carrier = slot.name == merged.name
+            made[i] = replace(
+                slot,
+                key=merged.key if carrier else slot.key,
+                rides="" if carrier else merged.name,
+            )
     order = sorted(made)
     edges = _merged_edges(graph, home, order)
     return SlotGraph(tuple(made[i] for i in order), tuple(edges))

@@ -1,23 +1,28 @@
 """Cost models of a graph: from a measured table, or from a device's estimates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ..device import DeviceProfile
+from ..errors import InputError
 from ..origin import Origin
 from ..plan import NodeChoice, Precision
-from ..slots import SlotGraph
+from ..slots import Slot, SlotGraph
+from .borrow import Borrower, Known
+from .borrow_lines import BoundaryBorrower, KnownBoundary, Line
 from .cost import CostModel
 from .estimate import boundary_us, estimate_us, executed
 from .measure import Measurement
-from .observed import ALONE, FIXED, fixed_key
-from .table import BoundaryRow, LatencyTable
+from .observed import ALONE, FIXED, fixed_key, fixed_size
+from .table import LatencyTable
 from .timing import Setting
 from .wiring import FORMATS, format_of
 
-Convert = Callable[[int, Precision, Precision], float]
+Price = tuple[float, Origin]  # microseconds, and where they come from
+Kernel = Callable[[Slot, NodeChoice], Price]
+Convert = Callable[[int, Precision, Precision], Price]
 
 
 def covers(table: LatencyTable, setting: Setting, graph: SlotGraph) -> bool:
@@ -33,33 +38,94 @@ def from_table(
     setting: Setting,
     *,
     free: frozenset[str] = frozenset(),
+    profile: DeviceProfile | None = None,
 ) -> CostModel:
-    """The cost model of a graph that the table covers.
+    """The cost model of a graph from a table: measured where it has the row, else borrowed.
 
     Args:
         graph: The slots.
         table: Measured kernels and conversions.
         setting: What the times must hold for.
         free: Ops whose int8 kernel writes float by itself: no conversion after them.
+        profile: The device, to estimate what nothing in the table compares to.
+
+    Raises:
+        InputError: The table has nothing to compare a kernel with, and no profile is given.
     """
-    times = {(row.key, row.choice): row.timing.median_us for row in table.kernels(setting)}
-
-    def kernel(slot: int, choice: NodeChoice) -> float:
-        return times[graph.slots[slot].key, choice.precision.value]
-
-    convert = _fitted(list(table.boundaries(setting)))
-    model = _model(graph, kernel, convert, Origin.MEASURED)
+    rows = _Rows(table, setting, profile)
+    model = _model(graph, rows.kernel, rows.convert, rows.fixed(graph))
     int8, fp32 = FORMATS.index(Precision.INT8), FORMATS.index(Precision.FP32)
     for index, edge in enumerate(graph.edges):
         if edge.producer >= 0 and graph.slots[edge.producer].op in free:
             model.boundary_us[index, int8, :] = 0.0
     for s, slot in enumerate(graph.slots):
         for index in _ride_edges(graph, s):
-            model.boundary_us[index, int8, fp32] += times.get((slot.key, ALONE), 0.0)
-    fixed = times[fixed_key(graph), FIXED]
-    return CostModel(
-        graph, model.node_us, model.boundary_us, model.node_source, model.boundary_source, fixed
-    )
+            model.boundary_us[index, int8, fp32] += rows.alone(slot)
+    return replace(model)  # wired anew, with the prices as they are now
+
+
+class _Rows:
+    """The rows of a table, and what can be borrowed from them."""
+
+    def __init__(
+        self, table: LatencyTable, setting: Setting, profile: DeviceProfile | None
+    ) -> None:
+        rows = list(table.kernels(setting))
+        self._where = str(table.path)
+        self._profile = profile
+        self._fixed = {row.key: row.timing.median_us for row in rows if row.choice == FIXED}
+        self._kernels = Borrower.fit(
+            Known(row.key, row.kind, row.work, row.choice, row.timing.median_us)
+            for row in rows
+            if row.choice != FIXED
+        )
+        boundaries = [
+            KnownBoundary(row.before, row.after, row.elements, row.timing.median_us)
+            for row in table.boundaries(setting)
+        ]
+        self._have = {(it.before, it.after, it.elements) for it in boundaries}
+        self._boundaries = BoundaryBorrower.fit(boundaries)
+
+    def kernel(self, slot: Slot, choice: NodeChoice) -> Price:
+        """The time of a slot; what rides on another takes none of its own."""
+        if slot.rides:
+            return 0.0, Origin.MEASURED
+        name = choice.precision.value
+        found = self._kernels.time(slot.key, slot.kind, slot.work, name)
+        if found is not None:
+            known = (slot.key, name) in self._kernels.known
+            return found.us, Origin.MEASURED if known else Origin.BORROWED
+        if self._profile is None:
+            raise InputError(
+                f"latency table {self._where}: has nothing to compare {slot.name} ({slot.op}, "
+                f"{name}) with",
+                "measure the model: hwc profile MODEL",
+            )
+        return estimate_us(slot.work, slot.kind, choice, self._profile).us, Origin.ESTIMATED
+
+    def alone(self, slot: Slot) -> float:
+        """What a riding kernel takes where it runs by itself."""
+        found = self._kernels.time(slot.key, slot.kind, slot.work, ALONE)
+        return found.us if found else 0.0
+
+    def convert(self, elements: int, before: Precision, after: Precision) -> Price:
+        """The time of a conversion."""
+        found = self._boundaries.time(before, after, elements)
+        if found is not None:
+            known = (before, after, elements) in self._have
+            return found.us, Origin.MEASURED if known else Origin.BORROWED
+        if self._profile is None:
+            return 0.0, Origin.BORROWED  # no probe of any model made such a change
+        return boundary_us(elements, before, after, self._profile).us, Origin.ESTIMATED
+
+    def fixed(self, graph: SlotGraph) -> float:
+        """What a whole graph takes beside its kernels, as far as graphs of other sizes tell."""
+        known = self._fixed.get(fixed_key(graph))
+        if known is not None:
+            return known
+        pairs = ((fixed_size(key), us) for key, us in self._fixed.items())
+        sizes = {size: us for size, us in pairs if size is not None}
+        return Line.fit(sizes).time(len(graph.slots)).us if sizes else 0.0
 
 
 def refined(cost: CostModel, measured: Measurement) -> CostModel:
@@ -93,17 +159,16 @@ def refined(cost: CostModel, measured: Measurement) -> CostModel:
 def from_profile(graph: SlotGraph, profile: DeviceProfile) -> CostModel:
     """The cost model of a graph on a device that is not at hand: estimates."""
 
-    def kernel(slot: int, choice: NodeChoice) -> float:
-        it = graph.slots[slot]
-        us = estimate_us(it.work, it.kind, choice, profile).us
+    def kernel(slot: Slot, choice: NodeChoice) -> Price:
+        us = estimate_us(slot.work, slot.kind, choice, profile).us
         # Where there is no such kernel the builder converts what it reads and what it writes.
         runs = executed(choice.precision, profile) is choice.precision
-        return us if runs else us + 2 * profile.launch.value
+        return us if runs else us + 2 * profile.launch.value, Origin.ESTIMATED
 
-    def convert(elements: int, before: Precision, after: Precision) -> float:
-        return boundary_us(elements, before, after, profile).us
+    def convert(elements: int, before: Precision, after: Precision) -> Price:
+        return boundary_us(elements, before, after, profile).us, Origin.ESTIMATED
 
-    return _model(graph, kernel, convert, Origin.ESTIMATED)
+    return _model(graph, kernel, convert, 0.0)
 
 
 def _ride_edges(graph: SlotGraph, slot: int) -> list[int]:
@@ -116,50 +181,21 @@ def _ride_edges(graph: SlotGraph, slot: int) -> list[int]:
     ]
 
 
-def _model(
-    graph: SlotGraph, kernel: Callable[[int, NodeChoice], float], convert: Convert, source: Origin
-) -> CostModel:
+def _model(graph: SlotGraph, kernel: Kernel, convert: Convert, fixed_us: float) -> CostModel:
     most = max((len(slot.choices) for slot in graph.slots), default=1)
     node_us = np.full((len(graph.slots), most), np.inf)
+    node_source = np.full(node_us.shape, Origin.ESTIMATED)
     for s, slot in enumerate(graph.slots):
         for k, choice in enumerate(slot.choices):
-            node_us[s, k] = kernel(s, choice)
+            node_us[s, k], node_source[s, k] = kernel(slot, choice)
     used = {format_of(choice.precision) for slot in graph.slots for choice in slot.choices}
     boundary = np.zeros((len(graph.edges), len(FORMATS), len(FORMATS)))
+    boundary_source = np.full(boundary.shape, Origin.ESTIMATED)
     for e, edge in enumerate(graph.edges):
         for i, before in enumerate(FORMATS):
             for j, after in enumerate(FORMATS):
                 if before is not after and {before, after} <= used | {Precision.FP32}:
-                    boundary[e, i, j] = convert(edge.elements, before, after)
-    return CostModel(
-        graph, node_us, boundary, np.full(node_us.shape, source), np.full(boundary.shape, source)
-    )
-
-
-def _fitted(rows: Sequence[BoundaryRow]) -> Convert:
-    """The measured time of a conversion; a line through the others where that size is missing."""
-    exact: dict[tuple[Precision, Precision, int], float] = {}
-    by_change: dict[tuple[Precision, Precision], list[tuple[int, float]]] = {}
-    for row in rows:
-        exact[row.before, row.after, row.elements] = row.timing.median_us
-        change = by_change.setdefault((row.before, row.after), [])
-        change.append((row.elements, row.timing.median_us))
-    lines = {change: _line(np.array(points, np.float64)) for change, points in by_change.items()}
-
-    def convert(elements: int, before: Precision, after: Precision) -> float:
-        known = exact.get((before, after, elements))
-        if known is not None:
-            return known
-        base, slope = lines.get((before, after), (0.0, 0.0))
-        return base + slope * elements
-
-    return convert
-
-
-def _line(points: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Least squares of microseconds over elements, with neither part below zero."""
-    from scipy.optimize import nnls  # noqa: PLC0415 - slow to import
-
-    design = np.stack([np.ones(len(points)), points[:, 0]], axis=1)
-    base, slope = nnls(design, points[:, 1])[0]
-    return float(base), float(slope)
+                    boundary[e, i, j], boundary_source[e, i, j] = convert(
+                        edge.elements, before, after
+                    )
+    return CostModel(graph, node_us, boundary, node_source, boundary_source, fixed_us)

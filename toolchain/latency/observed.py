@@ -36,6 +36,12 @@ def fixed_key(graph: SlotGraph) -> str:
     return f"{FIXED}|{len(graph.slots)} slots"
 
 
+def fixed_size(key: str) -> int | None:
+    """How many slots the graph of such a row has; None where the key is none of these."""
+    digits = key.removeprefix(f"{FIXED}|").removesuffix(" slots")
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
 def lacking(
     table: LatencyTable, setting: Setting, graph: SlotGraph, plans: Sequence[Plan]
 ) -> list[Plan]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from hwc.toolchain.device import load_profile
+from hwc.toolchain.errors import InputError
 from hwc.toolchain.latency.build_cost import (
     covers,
     from_profile,
@@ -114,6 +115,35 @@ def test_a_table_of_another_graph_serves_where_it_has_the_kernels(
         assert not covers(table, SETTING, SlotGraph((other, *graph.slots[1:]), graph.edges))
         more = replace(graph.slots[3], choices=(FP32, INT8))
         assert not covers(table, SETTING, SlotGraph((*graph.slots[:3], more), graph.edges))
+
+
+def test_what_the_table_lacks_is_borrowed_and_says_so(machine: MakeMachine, tmp_path: Path) -> None:
+    bench = machine()
+    model_of(bench, tmp_path / "t.sqlite")
+    graph = bench.graph
+    new = replace(graph.slots[0], key="k9")
+    other = SlotGraph((new, *graph.slots[1:]), graph.edges)
+    with LatencyTable.open(tmp_path / "t.sqlite") as table:
+        cost = from_table(other, table, SETTING)
+    assert list(cost.node_source[:, 0]) == [Origin.BORROWED, *[Origin.MEASURED] * 3]
+    assert np.isfinite(cost.node_us[0]).all()
+    assert 0.0 < cost.node_us[0, 0] <= 80.0  # its like takes 6 to 40
+    assert cost.node_us[1, 0] == pytest.approx(9.0)
+
+
+def test_what_nothing_compares_with(machine: MakeMachine, tmp_path: Path) -> None:
+    """A precision that the table never saw: refused, or estimated where the device is known."""
+    bench = machine()
+    model_of(bench, tmp_path / "t.sqlite")
+    half = NodeChoice(Precision.FP16)
+    slots = tuple(replace(slot, choices=(FP32, half)) for slot in bench.graph.slots)
+    graph = SlotGraph(slots, bench.graph.edges)
+    with LatencyTable.open(tmp_path / "t.sqlite") as table:
+        with pytest.raises(InputError, match=r"nothing to compare a .Conv, fp16. with"):
+            from_table(graph, table, SETTING)
+        cost = from_table(graph, table, SETTING, profile=load_profile("a100"))
+    assert set(cost.node_source[:, 1]) == {Origin.ESTIMATED}
+    assert set(cost.node_source[:, 0]) == {Origin.MEASURED}
 
 
 def test_an_empty_table_covers_nothing(machine: MakeMachine, tmp_path: Path) -> None:
