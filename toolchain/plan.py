@@ -82,7 +82,7 @@ class Plan:
         try:
             body = json.loads(text)
             return cls.of((name, NodeChoice.from_json(value)) for name, value in body.items())
-        except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
             raise InputError(f"not a plan: {cause}", "use the plan.json of a bundle") from cause
 
     @property

@@ -59,8 +59,8 @@ SCHEMA = (
 class Mode(StrEnum):
     """How a table is opened."""
 
-    READ = "ro"
-    WRITE = "rwc"
+    READ = "read"
+    WRITE = "write"
 
 
 def connect(path: Path, mode: Mode) -> sqlite3.Connection:
@@ -141,11 +141,17 @@ def _code(error: BaseException) -> int:
 def _uri(path: Path, mode: Mode) -> str:
     """The SQLite URI of a table.
 
-    SQLite reads a WAL file only where it can write beside it, unless told that nobody changes it.
+    A reader may tidy up what a killed writer left, and takes away what lies beside the table while
+    it is open; where it must not write, a journal is read only if somebody made one.
     """
-    journal, _ = beside(path)
-    still = mode is Mode.READ and not os.access(path.parent, os.W_OK) and not journal.exists()
-    return f"{path.absolute().as_uri()}?mode={mode}" + ("&immutable=1" if still else "")
+    if mode is Mode.WRITE:
+        access = "mode=rwc"
+    elif os.access(path.parent, os.W_OK):
+        access = "mode=rw" if os.access(path, os.W_OK) else "mode=ro"
+    else:
+        journal, _ = beside(path)
+        access = "mode=ro" if journal.exists() else "mode=ro&immutable=1"
+    return f"{path.absolute().as_uri()}?{access}"
 
 
 def _prepare(connection: sqlite3.Connection, mode: Mode) -> None:
@@ -153,7 +159,9 @@ def _prepare(connection: sqlite3.Connection, mode: Mode) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA foreign_keys = ON")
-    if mode is Mode.WRITE:
+    if mode is Mode.READ:
+        connection.execute("PRAGMA query_only = ON")
+    else:
         connection.execute("BEGIN IMMEDIATE")  # two first profiles at once: one makes the tables
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             _create(connection)

@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import astuple
 from itertools import groupby
 from pathlib import Path
@@ -165,7 +166,8 @@ class LatencyTable:
         query = f"SELECT {record.columns} FROM {record.table} WHERE setting = ? ORDER BY {order}"  # noqa: S608 - names from this package
         with translated(self.path):
             number = self._numbers().get(setting)
-            yield from record.rows(setting, self._connection.execute(query, (number,)))
+            with closing(self._connection.execute(query, (number,))) as found:
+                yield from record.rows(setting, found)
 
     def _numbers(self) -> dict[Setting, int]:
         """Each setting's number in this file."""

@@ -21,6 +21,6 @@ def command(tables: tuple[Path, ...], *, output: Path, force: bool) -> None:
     hwc profile merge host.sqlite orin.sqlite -o all.sqlite
     """  # noqa: D301 - click wants the escape
     merged = merge_tables(tables, output, force=force)
-    older = f", {merged.older} older ones left out" if merged.older else ""
-    click.echo(f"{merged.settings} settings, {merged.builds} builds{older}")
+    older = f" ({merged.older} older ones left out)" if merged.older else ""
+    click.echo(f"settings: {merged.settings}, builds: {merged.builds}{older}")
     click.echo(output)

@@ -191,6 +191,13 @@ def test_reading_makes_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_reading_leaves_the_table_as_it_was_and_nothing_beside_it(path: Path) -> None:
+    before = path.read_bytes()
+    assert read_all(path) == [KERNEL]
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_reader_cannot_write(path: Path) -> None:
     with LatencyTable.open(path) as table, pytest.raises(OutputError, match=r"host\.sqlite"):
         table.put_build(SETTING, BUILD, [], [])
