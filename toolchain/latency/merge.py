@@ -43,7 +43,6 @@ def merge_tables(paths: Iterable[Path], output: Path, *, force: bool = False) ->
             seen = sum(_add(path, merged) for path in paths)
             settings = merged.settings()
             builds = sum(len(merged.builds(setting)) for setting in settings)
-            merged.seal()
         _settle(output)
     return Merged(len(settings), builds, seen - builds)
 

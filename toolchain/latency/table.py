@@ -76,11 +76,6 @@ class LatencyTable:
         """Close the file."""
         self._connection.close()
 
-    def seal(self) -> None:
-        """Make it a table to be read: no journal lies beside it until somebody writes again."""
-        with translated(self.path):
-            self._connection.execute("PRAGMA journal_mode = DELETE")
-
     def put_build(
         self,
         setting: Setting,
