@@ -101,13 +101,12 @@ def _skip_to_mark(stream: BinaryIO, noise: int) -> bool:
     """Read up to the end of the mark; False where the stream ends before it."""
     seen = stream.read(len(MARK))
     for _ in range(noise):
-        if seen == MARK or not seen:
+        if seen == MARK or len(seen) < len(MARK):
             break
-        byte = stream.read(1)
-        seen = seen[1:] + byte if byte else b""
-    if seen and seen != MARK:
+        seen = seen[1:] + stream.read(1)
+    if len(seen) == len(MARK) and seen != MARK:
         raise ValueError(f"no frame begins with {seen!r}")
-    return bool(seen)
+    return seen == MARK
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:

@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import BinaryIO
 from .. import __version__
 from ..toolchain.errors import HwcError
 from ..toolchain.host import detect
+from ..toolchain.output import scratch_folder
 from .agent_frames import Frame, Sink, read, write
 from .agent_messages import (
     AGENT_LIMITS,
@@ -41,14 +43,18 @@ def main() -> int:
     """Serve until the other side hangs up; the exit code."""
     for number in _ENDING:
         signal.signal(number, _end)
-    requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is not a frame
-    threading.Thread(target=_watch, args=(requests.fileno(),), daemon=True).start()
-    try:
-        return serve(requests, replies)
-    except ConnectionError:  # nobody is left who could be told
-        return 1
+    with scratch_folder("hwc-agent-") as folder:
+        tempfile.tempdir = str(folder)
+        requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+        replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is not a frame
+        threading.Thread(target=_watch, args=(requests.fileno(),), daemon=True).start()
+        try:
+            return serve(requests, replies)
+        except ConnectionError:  # nobody is left who could be told
+            return 1
+        finally:
+            _take_no_more_signals()  # one that comes while the folder is removed would keep it
 
 
 def serve(requests: BinaryIO, replies: Sink) -> int:
@@ -115,9 +121,13 @@ def _watch(descriptor: int) -> None:
 def _end(number: int, frame: FrameType | None) -> None:
     """Leave through every `finally`, undisturbed by further signals."""
     del frame
-    for other in _ENDING:
-        signal.signal(other, signal.SIG_IGN)
+    _take_no_more_signals()
     raise SystemExit(128 + number)
+
+
+def _take_no_more_signals() -> None:
+    for number in _ENDING:
+        signal.signal(number, lambda *_: None)  # Python complains of SIG_IGN if one is under way
 
 
 if __name__ == "__main__":
