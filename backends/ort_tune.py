@@ -25,7 +25,7 @@ from ..toolchain.timing import (
 from .ort_session import DEFAULT, Layout, Options
 
 SECONDS, RUNS = 2.0, 60  # no trial begins after so long, or after the time of so many inferences
-_WORTH = 1.03  # what two sessions of one graph may differ by: less is not worth a proof
+_WORTH = 1.03  # two sessions of one graph may differ by as much
 _BUSY = 0.05  # of the cores' time: with such neighbours, trials of threads tell nothing
 _GLANCE = Timing(clock=Clock.CPU, warm_up=2, min_runs=5, seconds=0.1)
 _ALONE = Timing(clock=Clock.WALL, warm_up=3, min_runs=8, seconds=0.5)
@@ -162,7 +162,8 @@ class _Trials:
             return Trial(name, None, kept=False, why_not=refused.message)
         ratio, spoiled = paired.ratio[clock], self._spoiled(clock)
         # What disturbs a session for a moment does not reach its fastest runs.
-        faster = ratio.low > 1.0 and paired.a[clock].p10 > paired.b[clock].p10
+        fastest = paired.a[clock].p10 / paired.b[clock].p10
+        faster = ratio.low > 1.0 and fastest > _WORTH
         return Trial(name, ratio, kept=faster and not spoiled, why_not=spoiled)
 
     def _spoiled(self, clock: Clock) -> str:
@@ -178,11 +179,8 @@ class _Trials:
         """How many times faster the change seems in one opening; most are not worth more."""
         opened, feeds = self._subject.open, self._subject.feeds
         if clock is Clock.CPU:
-            return (
-                paired_latency(opened(self.best), opened(changed), feeds, _GLANCE)
-                .ratio[clock]
-                .value
-            )
+            paired = paired_latency(opened(self.best), opened(changed), feeds, _GLANCE)
+            return paired.ratio[clock].value
         before, after = (
             latency(opened(options), feeds, _ALONE).spread[clock].median
             for options in (self.best, changed)

@@ -26,13 +26,15 @@ class Machine:
         us: Wall time of one run; half of it is CPU time.
         noise: What a session's times are multiplied with, one factor an opening.
         opening: Seconds that it takes to open a session.
-        share: What other programs have of the cores.
+        shares: What other programs have of the cores, each time that somebody asks.
+        disturbed: Whether two of three runs under these options take twice as long.
     """
 
     us: Callable[[Options], float]
     noise: Iterator[float] = field(default_factory=lambda: cycle([1.0]))
     opening: float = 0.0
-    share: float | None = 0.0
+    shares: Iterator[float | None] = field(default_factory=lambda: cycle([0.0]))
+    disturbed: Callable[[Options], bool] = lambda _: False
     now: float = 0.0  # seconds
     opened: list[Options] = field(default_factory=list)
     alive: int = 0
@@ -42,21 +44,22 @@ class Machine:
         """A session under these options."""
         self.opened.append(options)
         self.now += self.opening
-        return Session(self, self.us(options) * next(self.noise) / 1e6)
+        seconds = self.us(options) * next(self.noise) / 1e6
+        return Session(self, [1, 2, 2] if self.disturbed(options) else [1], seconds)
 
 
 class Session:
     """Takes its time, and is counted while it is open."""
 
-    def __init__(self, machine: Machine, seconds: float) -> None:
-        self._machine, self._seconds = machine, seconds
+    def __init__(self, machine: Machine, pattern: list[float], seconds: float) -> None:
+        self._machine, self._pattern, self._seconds = machine, cycle(pattern), seconds
         machine.alive += 1
         machine.most = max(machine.most, machine.alive)
 
     def __call__(self, feeds: Feeds) -> dict[str, Array]:
         """Let the time of one run pass."""
         del feeds
-        self._machine.now += self._seconds
+        self._machine.now += self._seconds * next(self._pattern)
         return {}
 
     def __del__(self) -> None:
@@ -81,7 +84,7 @@ def tuned(monkeypatch: pytest.MonkeyPatch) -> Tune:
 
         class Neighbours:
             def share(self) -> float | None:
-                return machine.share
+                return next(machine.shares)
 
         monkeypatch.setattr(ort_tune, "Neighbours", Neighbours)
         monkeypatch.setattr("os.cpu_count", lambda: CORES)
@@ -145,25 +148,38 @@ def test_what_differs_between_openings_is_noise(tuned: Tune) -> None:
     assert any(trial.ratio for trial in found.trials)  # a glance took some of it for a gain
 
 
+def test_what_only_disturbs_the_other_side_is_no_gain(tuned: Tune) -> None:
+    found, _ = tuned(lambda _: 1000.0, disturbed=lambda options: options.arena)
+    ratio = trial(found, "arena off").ratio
+    assert ratio is not None
+    assert ratio.low == pytest.approx(2.0)
+    assert found.options.arena
+
+
 def test_a_gain_within_what_twins_differ_by_is_not_proved(tuned: Tune) -> None:
     found, machine = tuned(lambda options: 1000.0 - 20 * (not options.arena), threads=1)
     assert trial(found, "arena off") == Trial("arena off", None, kept=False)
     assert len(machine.opened) == 1 + 2 * 3  # the first, and a glance at each change
 
 
-@pytest.mark.parametrize(
-    ("share", "why"), [(0.5, "50% of the cores"), (None, "not known")], ids=str
-)
+ROWDY: dict[str, tuple[list[float | None], str]] = {
+    "there": ([0.5], "had 50%"),
+    "coming while it is tried": ([0.01, 0.2], "had 20%"),
+    "unknown": ([None], "not known"),
+}
+
+
+@pytest.mark.parametrize(("shares", "why"), ROWDY.values(), ids=list(ROWDY))
 def test_threads_are_not_judged_beside_neighbours(
-    tuned: Tune, share: float | None, why: str
+    tuned: Tune, shares: list[float | None], why: str
 ) -> None:
-    found, _ = tuned(lambda options: 1000.0 if options.spinning else 500.0, share=share)
+    found, _ = tuned(lambda o: 1000.0 if o.spinning else 500.0, threads=2, shares=cycle(shares))
     assert found.options == DEFAULT
     assert why in trial(found, "spinning off").why_not
 
 
 def test_neighbours_do_not_matter_to_what_is_judged_by_cpu_time(tuned: Tune) -> None:
-    found, _ = tuned(lambda options: 1000.0 if options.arena else 500.0, share=0.5)
+    found, _ = tuned(lambda options: 1000.0 if options.arena else 500.0, shares=cycle([0.5]))
     assert not found.options.arena
 
 
