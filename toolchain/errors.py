@@ -62,3 +62,9 @@ class IntegrityError(HwcError):
     """A bundle does not hold what its manifest says."""
 
     exit_code = 8
+
+
+class StaleError(HwcError):
+    """A latency table no longer says what this machine does."""
+
+    exit_code = 9

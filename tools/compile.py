@@ -62,15 +62,15 @@ _POSITIVE: dict[str, Any] = {
     show_default=True,
     help="How the range of a tensor is chosen.",
 )
-@click.option("--input", "inputs", multiple=True, help="Fix a shape: 1x3x224x224 or name=1x3x224.")
+@options.inputs
 @click.option("--surgery", help="file.py:function on the onnx-graphsurgeon graph, first.")
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="0: one a core.")
-@click.option("--table", type=click.Path(path_type=Path), help="Latency table. [user's cache]")
-@click.option("--remeasure", is_flag=True, help="Measure even what the table already holds.")
+@options.table
+@options.remeasure
 @click.option("--allow-random-calibration", "random_calibration", is_flag=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--zip", "archive", is_flag=True, help="Deliver one file instead of a folder.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@options.quiet
 @click.option("-v", "--verbose", is_flag=True, help="Say what was fused, and what was not and why.")
 @options.force
 @options.json_output

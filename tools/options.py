@@ -22,6 +22,16 @@ original = click.option(
     type=click.Path(path_type=Path),
     help="The model that was compiled, where it is not at its old path.",
 )
+inputs = click.option(
+    "--input", "inputs", multiple=True, help="Fix a shape: 1x3x224x224 or name=1x3x224."
+)
+table = click.option(
+    "--table", type=click.Path(path_type=Path), help="Latency table. [user's cache]"
+)
+remeasure = click.option(
+    "--remeasure", is_flag=True, help="Measure even what the table already holds."
+)
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 
 
 def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:

@@ -22,7 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from hwc.toolchain.device import load_profile
+from hwc.toolchain.latency.build_cost import from_table
 from hwc.toolchain.latency.cost import CostModel
+from hwc.toolchain.latency.merge import merge_tables
 from hwc.toolchain.latency.probes import MIXED_PROFILE, probe_plans
 from hwc.toolchain.latency.table import LatencyTable, Mode
 from hwc.toolchain.plan import Plan
@@ -40,6 +43,7 @@ PLANS = 60
 AGAIN = 12  # plans that are measured twice
 PRICED = 20_000  # plans that are priced at once
 SEED = 7
+FEWEST = 3  # tables to borrow from
 
 Times = npt.NDArray[np.float64]  # microseconds, one a plan
 
@@ -99,20 +103,72 @@ def node_sums(cost: CostModel, rows: npt.NDArray[np.intp]) -> Times:
     return total
 
 
-def outcomes(it: Subject, plans: list[Plan], *, isolated: bool) -> list[Outcome]:
-    """All predictions of one model."""
-    cost, _ = it.meter.cost(Silent())
-    rows = rows_of(it, cost, plans)
-    took = measured(it, plans)
-    found = [
-        Outcome.of("table", cost.price(rows), took),
-        Outcome.of("kernels only", node_sums(cost, rows), took),
-        Outcome.of("again", measured(it, plans[:AGAIN]), took[:AGAIN]),
-    ]
-    if isolated:
-        alone = isolated_costs(it)[np.arange(rows.shape[1]), rows].sum(axis=1)
-        found.append(Outcome.of("isolated kernels", alone, took))
-    return found
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One model, its random plans, and what they took.
+
+    Attributes:
+        it: The model.
+        rows: The plans as indices of choices; shape (plans, slots).
+        took: What they took; shape (plans,).
+        seconds: How long its table took to measure.
+    """
+
+    it: Subject
+    rows: npt.NDArray[np.intp]
+    took: Times
+    seconds: float
+
+    @classmethod
+    def of(cls, it: Subject, count: int) -> "Study":
+        """Measure the model's table, and then its plans."""
+        seconds = table_of(it)
+        plans = random_plans(it.space.slots, count, SEED)
+        cost, _ = it.meter.cost(Silent())
+        return cls(it, rows_of(it, cost, plans), measured(it, plans), seconds)
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plans."""
+        slots = self.it.space.slots.slots
+        return [
+            Plan.of((slot.name, slot.choices[k]) for slot, k in zip(slots, row, strict=True))
+            for row in self.rows
+        ]
+
+    def outcomes(self, *, isolated: bool) -> list[Outcome]:
+        """Predictions from the model's own table, and what else is predicted so."""
+        cost, _ = self.it.meter.cost(Silent())
+        again = measured(self.it, self.plans[:AGAIN])
+        found = [
+            Outcome.of("table", cost.price(self.rows), self.took),
+            Outcome.of("kernels only", node_sums(cost, self.rows), self.took),
+            Outcome.of("again", again, self.took[:AGAIN]),
+        ]
+        if isolated:
+            alone = isolated_costs(self.it)[np.arange(self.rows.shape[1]), self.rows].sum(axis=1)
+            found.append(Outcome.of("isolated kernels", alone, self.took))
+        return found
+
+    def borrowed(self, others: list[Path], folder: Path) -> Outcome:
+        """Predictions from a table of other models alone."""
+        united = folder / f"without-{self.it.case.name}.sqlite"
+        merge_tables(others, united)
+        meter = self.it.meter
+        with LatencyTable.open(united) as table:
+            cost = from_table(
+                self.it.space.slots,
+                table,
+                meter.setting,
+                free=meter.writer.dialect.float_outputs,
+                profile=load_profile("host"),
+            )
+        return Outcome.of("borrowed", cost.price(self.rows), self.took)
+
+
+def family(name: str) -> str:
+    """What a model is one of several of: `resnet20_cifar10_v2` and `resnet56_cifar10` are kin."""
+    return name.rstrip("0123456789").partition("_")[0].rstrip("0123456789")
 
 
 def pricing(cost: CostModel) -> tuple[float, float]:
@@ -142,23 +198,35 @@ def main() -> None:
         return
     head = ("model", "prediction", "median error", "p95", "bias", "Spearman")
     rows: list[tuple[str, ...]] = []
-    figures: dict[str, object] = {}
+    figures: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory(prefix="hwc-bench-latency-") as name:
+        folder = Path(name)
+        studies = []
         for case in chosen:
-            it = subject(case, Path(name) / "data", Path(name) / f"{case.name}.sqlite")
-            seconds = table_of(it)
-            plans = random_plans(it.space.slots, asked.plans, SEED)
-            found = outcomes(it, plans, isolated=asked.isolated)
+            it = subject(case, folder / "data", folder / f"{case.name}.sqlite")
+            study = Study.of(it, asked.plans)
+            studies.append(study)
             us, rate = pricing(it.meter.cost(Silent())[0])
-            say(f"{case.name}: table in {seconds:.1f} s; {us:.1f} us, {rate:,.0f} plans/s")
-            rows += [(case.name, *outcome.cells()) for outcome in found]
+            say(
+                f"{case.name}: {len(it.space.slots.slots)} slots, table in {study.seconds:.1f} s, "
+                f"{us:.1f} us a plan and 100 slots, {rate:,.0f} plans/s"
+            )
             figures[case.name] = {
-                "seconds": seconds,
+                "seconds": study.seconds,
                 "plans_per_second": rate,
                 "us_per_100_slots": us,
-                "outcomes": [asdict(outcome) for outcome in found],
             }
+        for study in studies:
+            model = study.it.case.name
+            found = study.outcomes(isolated=asked.isolated)
+            kin = family(model)
+            others = [s.it.meter.path for s in studies if family(s.it.case.name) != kin]
+            if len(others) >= FEWEST:
+                found.append(study.borrowed(others, folder))
+            rows += [(model, *outcome.cells()) for outcome in found]
+            figures[model]["outcomes"] = [asdict(outcome) for outcome in found]
     say(markdown(head, rows))
+    say(f"borrowed: from {len(studies)} models less the model's own family")
     if asked.out:
         write_json(asked.out, figures)
 
