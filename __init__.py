@@ -3,14 +3,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .toolchain.version import __version__
+
 if TYPE_CHECKING:
     from .toolchain.bundle import Bundle as Bundle
     from .toolchain.device import load_profile as load_profile
     from .toolchain.plan import Plan as Plan
     from .tools.compiling import compile_model as compile_model
     from .tools.request import Request as Request
-
-__version__ = "0.1.0"
 
 _WHERE = {
     "Bundle": ".toolchain.bundle",

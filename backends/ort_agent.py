@@ -17,10 +17,10 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
-from .. import __version__
 from ..toolchain.errors import HwcError
 from ..toolchain.host import detect
 from ..toolchain.output import scratch_folder
+from ..toolchain.version import __version__
 from .agent_frames import Frame, Sink, read, write
 from .agent_messages import (
     AGENT_LIMITS,

@@ -8,9 +8,9 @@ from typing import Self
 
 import onnx_ir as ir
 
-from .. import __version__
 from ..toolchain.engine import Feeds, TimedBuild
 from ..toolchain.errors import BackendError, DeviceError, InputError
+from ..toolchain.version import __version__
 from .agent_frames import Frame
 from .agent_messages import Hello, Kind, Order, build_of, error_of, graph_frame, printable
 from .ort import timed_build

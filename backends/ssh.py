@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from .. import __version__
 from ..toolchain.errors import BackendError, DeviceError
+from ..toolchain.version import __version__
 from .agent_frames import Frame, read, write
 from .agent_messages import PROTOCOL, REPLY_LIMITS, Hello, printable
 from .ssh_address import Address

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote
 
-from .. import __version__
 from ..toolchain.errors import UsageError
+from ..toolchain.version import __version__
 from .agent_messages import printable
 
 _ADDRESS = re.compile(
