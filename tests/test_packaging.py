@@ -128,7 +128,9 @@ def test_what_is_imported_is_asked_for() -> None:
     third_party = imported_packages() - sys.stdlib_module_names
     owners = [set(map(canonicalize_name, distributions[name])) for name in third_party]
     asked = requirements().keys()
-    assert [names for names in owners if not names & (asked | requirements("torch", "demo"))] == []
+    assert [
+        names for names in owners if not names & (asked | requirements("torch", "demo", "fit"))
+    ] == []
     assert asked - set().union(*owners) == set()  # nothing is asked for that is not imported
 
 

@@ -71,6 +71,23 @@ class PowerMode:
 
 
 @dataclass(frozen=True, slots=True)
+class PowerModel:
+    """What energy goes into: time, arithmetic and bytes from memory.
+
+    Attributes:
+        board_watts: What the whole device may draw, where its power mode has no budget of its own.
+        idle_watts: What it draws while it waits.
+        pj_per_op: Picojoules of one operation of each precision (a multiply-accumulate is two).
+        pj_per_byte: Picojoules of one byte from or to memory.
+    """
+
+    board_watts: Figure
+    idle_watts: Figure
+    pj_per_op: Mapping[Precision, Figure]
+    pj_per_byte: Figure
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorRange:
     """How far measured latencies lay from the estimates: measured / estimated.
 
@@ -109,6 +126,7 @@ class DeviceProfile:
         grain: Output elements that keep one compute unit busy; a kernel with fewer than
             `grain * units` leaves units idle.
         error: How wrong estimates for this device are; None where nothing is known.
+        power: Where its energy goes; None where nobody says.
         power_mode: The power mode that the figures hold for; empty where there are none.
         origins: Who says so for the whole numbers `units` and `opset_max`.
     """
@@ -131,6 +149,7 @@ class DeviceProfile:
     clock: Figure | None = None
     grain: Figure | None = None
     error: ErrorRange | None = None
+    power: PowerModel | None = None
     power_mode: str = ""
     origins: Mapping[str, Figure] = field(default_factory=dict)
 
@@ -138,6 +157,14 @@ class DeviceProfile:
     def precisions(self) -> tuple[Precision, ...]:
         """The precisions that run on the device."""
         return tuple(self.peak)
+
+    @property
+    def budget(self) -> Figure | None:
+        """What the device may draw in its power mode, in watts; None where nobody says."""
+        mode = self.power_modes.get(self.power_mode)
+        if mode and mode.watts:
+            return mode.watts
+        return self.power.board_watts if self.power else None
 
     def in_mode(self, name: str) -> "DeviceProfile":
         """This device in another power mode: units, peaks, bandwidth and launch cost scaled.
@@ -178,12 +205,22 @@ class DeviceProfile:
         if self.error:
             yield "error.low", "measured/estimated", self.error.low
             yield "error.high", "measured/estimated", self.error.high
+        yield from self._power_figures()
         for name, mode in self.power_modes.items():
             if mode.watts:
                 yield f"power_modes.{name}.watts", "W", mode.watts
             yield f"power_modes.{name}.clock", "of the profile's", mode.clock
             yield f"power_modes.{name}.bandwidth", "of the profile's", mode.bandwidth
             yield f"power_modes.{name}.units", "", mode.units
+
+    def _power_figures(self) -> Iterator[tuple[str, str, Figure]]:
+        """The figures of the power model."""
+        if self.power:
+            yield "power.board_watts", "W", self.power.board_watts
+            yield "power.idle_watts", "W", self.power.idle_watts
+            for precision, figure in self.power.pj_per_op.items():
+                yield f"power.pj_per_op.{precision}", "pJ/op", figure
+            yield "power.pj_per_byte", "pJ/byte", self.power.pj_per_byte
 
     def _scalars(self) -> Iterator[tuple[str, str, Figure]]:
         """The single figures that the profile has."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from .device import Confidence, DeviceProfile, ErrorRange, Figure, PowerMode
+from .device import Confidence, DeviceProfile, ErrorRange, Figure, PowerMode, PowerModel
 from .plan import Precision
 from .strict_yaml import Table, load_table
 
@@ -38,6 +38,7 @@ OPTIONAL = (
     "cache_bandwidth",
     "clock",
     "grain",
+    "power",
     "power_mode",
     "power_modes",
     "efficiency",
@@ -82,6 +83,7 @@ def parse_profile(data: bytes, file: str) -> DeviceProfile:
         clock=figure(top, "clock") if "clock" in top.body else None,
         grain=figure(top, "grain") if "grain" in top.body else None,
         error=_error(top, figure),
+        power=_power(top, figure),
         power_mode=top.one_of("power_mode", modes) if modes else "",
         origins={"units": units, "opset_max": opset},
     )
@@ -136,6 +138,25 @@ def _error(top: Table, figure: _FigureReader) -> ErrorRange | None:
     if found.low.value > found.high.value:
         raise top.wrong("error", "has low above high")
     return found
+
+
+def _power(top: Table, figure: _FigureReader) -> PowerModel | None:
+    """The power model: all of it or nothing, with an energy for every precision that runs."""
+    if "power" not in top.body:
+        return None
+    table = top.table("power")
+    table.check(("board_watts", "idle_watts", "pj_per_op", "pj_per_byte"))
+    table.table("pj_per_op").check(top.table("peak").body)
+    found = _figures(table, "pj_per_op", list(Precision), figure)
+    model = PowerModel(
+        board_watts=figure(table, "board_watts"),
+        idle_watts=figure(table, "idle_watts"),
+        pj_per_op={Precision(p): f for p, f in found.items()},
+        pj_per_byte=figure(table, "pj_per_byte"),
+    )
+    if model.idle_watts.value >= model.board_watts.value:
+        raise table.wrong("idle_watts", "is not below board_watts")
+    return model
 
 
 def _power_modes(top: Table, figure: _FigureReader) -> dict[str, PowerMode]:

@@ -64,11 +64,19 @@ def elements(value: ir.Value) -> int:
 def kind(node: ir.Node) -> str:
     """The operator class of a node, as `Slot.kind` lists them."""
     if node.op_type in {"Conv", "ConvTranspose"}:
-        return "conv" if node.attributes.get_int("group", 1) == 1 else "depthwise"
+        return "depthwise" if _one_channel_a_group(node) else "conv"
     for name, ops in _KINDS.items():
         if node.op_type in ops:
             return name
     return "elementwise"
+
+
+def _one_channel_a_group(node: ir.Node) -> bool:
+    """Whether a convolution's groups are too narrow for a matrix product; so if nobody says."""
+    if node.attributes.get_int("group", 1) == 1:
+        return False
+    shape = dims(weight) if len(node.inputs) > 1 and (weight := node.inputs[1]) else ()
+    return len(shape) < 2 or shape[1] == 1  # noqa: PLR2004 - channels a group, in both ops
 
 
 def macs(node: ir.Node) -> int:

@@ -71,7 +71,31 @@ def _modes(**changes: object) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def _power(**changes: object) -> Callable[[dict[str, Any]], None]:
+    figures = {"board_watts": _figure(15), "idle_watts": _figure(2), "pj_per_byte": _figure(40)}
+    return _set("power", to={**figures, "pj_per_op": {"fp16": _figure(1)}, **changes})
+
+
+def test_a_power_model_is_read_whole() -> None:
+    body = _board()
+    _power()(body)
+    profile = parse_profile(yaml.safe_dump(body).encode(), "board.yaml")
+    figures = {key: figure.value for key, _, figure in profile.figures()}
+    assert {key: value for key, value in figures.items() if key.startswith("power.")} == {
+        "power.board_watts": 15,
+        "power.idle_watts": 2,
+        "power.pj_per_op.fp16": 1,
+        "power.pj_per_byte": 40,
+    }
+
+
 WRONG = {
+    "power-of-another-precision": (
+        _power(pj_per_op={"int8": _figure(1)}),
+        "'power.pj_per_op.int8' is not a key of a device profile.*fp16",
+    ),
+    "power-in-part": (_power(pj_per_op={}), "'power.pj_per_op.fp16' is missing"),
+    "idle-above-board": (_power(idle_watts=_figure(15)), "'power.idle_watts' is not below"),
     "unknown-key": (_set("bandwith", to=_figure(1)), "'bandwith' is not a key.*'bandwidth'"),
     "unknown-figure-key": (_set("launch", "valu", to=1), "'launch.valu' is not.*'value'"),
     "missing-key": (_drop("memory"), "'memory' is missing"),

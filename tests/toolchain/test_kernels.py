@@ -72,8 +72,19 @@ def test_kinds(kind: str, op: str) -> None:
 
 
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
-def test_grouped_convolutions_are_of_their_own_kind(op: str) -> None:
-    assert kernels.kind(ir.node(op, [ir.Value(name="x")], {"group": 8})) == "depthwise"
+@pytest.mark.parametrize(
+    ("inputs", "kind"),
+    [
+        ([ir.Value(name="x")], "depthwise"),
+        ([ir.Value(name="x"), ir.Value(name="w", shape=ir.Shape([8, 1, 3, 3]))], "depthwise"),
+        ([ir.Value(name="x"), ir.Value(name="w", shape=ir.Shape([32, 4, 3, 3]))], "conv"),
+    ],
+    ids=["unknown", "one-channel", "four-channels"],
+)
+def test_a_grouped_convolution_is_depthwise_with_one_channel_a_group(
+    op: str, inputs: list[ir.Value], kind: str
+) -> None:
+    assert kernels.kind(ir.node(op, inputs, {"group": 8})) == kind
 
 
 def test_a_free_dimension_counts_as_1() -> None:

@@ -1,4 +1,4 @@
-"""What a kernel should take on a device that is not at hand: a roofline with occupancy."""
+"""What a kernel should take on a device that is not at hand, and how wrong that may be."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ from ..device import DeviceProfile
 from ..errors import DeviceError
 from ..plan import NodeChoice, Precision
 from ..slots import Work
+from .roofline import Load, Rates, kernel_us
 
 # Where a profile says nothing: as far as kernels of unknown quality may be trusted to get.
 FALLBACK_EFFICIENCY = 0.3
 FALLBACK_GRAIN = 4096.0
 FALLBACK_ERROR = (0.25, 4.0)
 
-# Multiply-accumulates of one output element that are worth a compute unit of their own: with
-# fewer, runtimes do not split the reduction (split-K) over units.
-SPLIT_DEPTH = 512
+# Classes without matrix products: their efficiency is a fraction of the bandwidth.
+MOVING = frozenset({"elementwise", "norm", "pool", "move"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,9 @@ class Estimate:
     high: float
 
 
-def estimate_us(work: Work, kind: str, choice: NodeChoice, profile: DeviceProfile) -> Estimate:
+def estimate_us(
+    work: Work, kind: str, choice: NodeChoice, profile: DeviceProfile, *, sparse: bool = False
+) -> Estimate:
     """Estimate one kernel: launch + max(computing, moving the bytes).
 
     Args:
@@ -40,16 +42,17 @@ def estimate_us(work: Work, kind: str, choice: NodeChoice, profile: DeviceProfil
         kind: Its operator class, as `Slot.kind` has it.
         choice: What it computes in.
         profile: The device.
+        sparse: Whether its weights are 2:4 sparse; a device without such kernels runs them dense.
 
     Raises:
         DeviceError: The precision does not run on the device.
     """
     precision = executed(choice.precision, profile)
-    compute = _compute_us(work, kind, precision, profile)
-    weights = work.weights * precision.weight_bits / 8
-    activations = (work.reads + work.writes) * precision.activation_bits / 8
-    move = _move_us(weights, activations, profile)
-    return _range(profile.launch.value + max(compute, move), profile)
+    sparse = sparse and profile.sparse_2_4 is not None and work.weights > 0
+    found = kernel_us(
+        load(work, precision, sparse=sparse), rates(kind, precision, profile, sparse=sparse)
+    )
+    return _range(float(found), profile)
 
 
 def boundary_us(
@@ -70,7 +73,8 @@ def boundary_us(
     if _format(source) is _format(target):
         return Estimate(0.0, 0.0, 0.0)
     moved = elements * (source.activation_bits + target.activation_bits) / 8
-    return _range(profile.launch.value + _move_us(0, moved, profile), profile)
+    conversion = Load(0.0, elements, 0.0, moved)
+    return _range(float(kernel_us(conversion, rates("move", target, profile))), profile)
 
 
 def executed(precision: Precision, profile: DeviceProfile) -> Precision:
@@ -87,28 +91,40 @@ def executed(precision: Precision, profile: DeviceProfile) -> Precision:
     raise DeviceError(f"{profile.name} does not run {precision}", f"it runs {runs}")
 
 
-def _compute_us(work: Work, kind: str, precision: Precision, profile: DeviceProfile) -> float:
-    """Time of the arithmetic on as many compute units as the kernel can fill."""
-    if not work.macs:
-        return 0.0
-    grain = profile.grain.value if profile.grain else FALLBACK_GRAIN
-    depth = max(1.0, work.macs / max(1, work.writes) / SPLIT_DEPTH)
-    filled = min(1.0, max(1.0, work.writes / grain) * depth / profile.units)
-    rate = profile.peak[precision].value * 1e6 * _efficiency(kind, profile) * filled
-    return 2 * work.macs / rate
+def load(work: Work, precision: Precision, *, sparse: bool = False) -> Load:
+    """What a kernel computes and moves in a precision that runs.
+
+    Of 2:4 sparse weights every other one is stored, with two bits that say where it was.
+    """
+    bits = precision.weight_bits / 2 + 1 if sparse else precision.weight_bits
+    activations = (work.reads + work.writes) * precision.activation_bits / 8
+    return Load(float(work.macs), float(work.writes), work.weights * bits / 8, activations)
 
 
-def _move_us(weights: float, activations: float, profile: DeviceProfile) -> float:
-    """Time to move bytes: weights come from memory, activations as far as they fit from cache."""
-    memory = profile.bandwidth.value * 1e3 * _efficiency("memory", profile)
-    cache = profile.cache_bandwidth.value * 1e3 if profile.cache_bandwidth else memory
-    cached = min(activations, profile.cache.value * 2**20)
-    return (weights + activations - cached) / memory + cached / max(cache, memory)
+def rates(
+    kind: str, precision: Precision, profile: DeviceProfile, *, sparse: bool = False
+) -> Rates:
+    """How fast the device runs kernels of this class in a precision that runs."""
+    peak = profile.peak[precision].value * 1e6
+    if sparse and profile.sparse_2_4:
+        peak *= profile.sparse_2_4.value
+    memory = profile.bandwidth.value * 1e3
+    memory *= _efficiency(profile, kind if kind in MOVING else "memory", "memory")
+    cached = profile.cache_bandwidth.value * 1e3 if profile.cache_bandwidth else memory
+    return Rates(
+        launch=profile.launch.value,
+        compute=peak * _efficiency(profile, kind, "other"),
+        units=float(profile.units),
+        grain=profile.grain.value if profile.grain else FALLBACK_GRAIN,
+        memory=memory,
+        cache=profile.cache.value * 2**20,
+        cached=cached,
+    )
 
 
-def _efficiency(kind: str, profile: DeviceProfile) -> float:
+def _efficiency(profile: DeviceProfile, kind: str, otherwise: str) -> float:
     """The fraction of the peak that kernels of this kind reach."""
-    figure = profile.efficiency.get(kind) or profile.efficiency.get("other")
+    figure = profile.efficiency.get(kind) or profile.efficiency.get(otherwise)
     return figure.value if figure else FALLBACK_EFFICIENCY
 
 

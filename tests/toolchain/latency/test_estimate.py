@@ -1,8 +1,6 @@
-"""The roofline: its parts by hand, its laws, and how far it is from published latencies."""
+"""The roofline: its parts by hand, and its laws."""
 
-import csv
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,112 +155,53 @@ def test_a_lower_power_mode_is_slower(mode: str) -> None:
     assert low > full
 
 
-# Published latencies that the profiles are fitted on or checked with, as the facts list them.
+def test_the_last_wave_takes_as_long_as_a_full_one() -> None:
+    def us(tiles: int) -> float:  # of 100 outputs each, on ten units
+        return estimate_us(Work(1000 * tiles, 0, 0, 100 * tiles), "conv", FP32, _device()).us - 3
 
-Kernel = tuple[str, Work]
-
-
-def _conv(channels: tuple[int, int], size: int, *, kernel: int = 1, stride: int = 1) -> Work:
-    """A convolution of one image; `size` is the input's."""
-    cin, cout = channels
-    outputs = cout * (size // stride) ** 2
-    weights = cin * cout * kernel**2
-    return Work(outputs * cin * kernel**2, weights, cin * size**2, outputs)
+    one_wave = us(10)
+    assert us(11) == pytest.approx(2 * one_wave)
+    assert us(20) == pytest.approx(2 * one_wave)
+    assert us(21) == pytest.approx(3 * one_wave)
 
 
-def _resnet50(batch: int) -> list[Kernel]:
-    """ResNet-50 as TensorRT runs it: BatchNorm, ReLU and the residual Add are in the Convs."""
-    convs, cin, size = [_conv((3, 64), 224, kernel=7, stride=2)], 64, 56
-    for width, blocks, first in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
-        for block in range(blocks):
-            stride = first if block == 0 else 1
-            convs.append(_conv((cin, width), size))
-            convs.append(_conv((width, width), size, kernel=3, stride=stride))
-            if block == 0:
-                convs.append(_conv((cin, 4 * width), size, stride=stride))
-            size //= stride
-            last = _conv((width, 4 * width), size)
-            convs.append(replace(last, reads=last.reads + last.writes))  # the residual
-            cin = 4 * width
-    pools = [Work(0, 0, 64 * 112**2, 64 * 56**2), Work(0, 0, 2048 * 49, 2048)]
-    head = Work(2048 * 1000, 2048 * 1000, 2048, 1000)
-    kernels = [("conv", w) for w in convs] + [("pool", w) for w in pools] + [("gemm", head)]
-    return [(kind, _times(work, batch)) for kind, work in kernels]
-
-
-def _bert_large(rows: int, length: int) -> list[Kernel]:
-    """BERT-large, 24 layers, with fused attention; `rows` is batch x length."""
-    wide, deep = 1024, 4096
-    attention = Work(2 * rows * length * wide, 0, 3 * rows * wide, rows * wide)
-    norm = Work(0, 0, 2 * rows * wide, rows * wide)
-    layer = [
-        ("gemm", _gemm(rows, wide, 3 * wide)),
-        ("gemm", attention),
-        ("gemm", _gemm(rows, wide, wide)),
-        ("norm", norm),
-        ("gemm", _gemm(rows, wide, deep)),
-        ("gemm", _gemm(rows, deep, wide)),
-        ("norm", norm),
-    ]
-    return layer * 24
-
-
-def _gemm(rows: int, inner: int, columns: int) -> Work:
-    return Work(rows * inner * columns, inner * columns, rows * inner, rows * columns)
-
-
-def _times(work: Work, batch: int) -> Work:
-    return Work(work.macs * batch, work.weights, work.reads * batch, work.writes * batch)
-
-
-def test_the_networks_are_the_published_ones() -> None:
-    assert sum(work.macs for _, work in _resnet50(1)) / 1e9 == pytest.approx(4.1, abs=0.05)
-    assert sum(work.macs for _, work in _bert_large(128, 128)) / 1e9 == pytest.approx(
-        39.5, rel=0.02
+def test_2_4_sparse_weights_are_computed_faster_and_are_smaller() -> None:
+    device = _device(sparse_2_4=_figure(1.5))
+    dense = estimate_us(CONV, "conv", INT8, device)
+    assert estimate_us(CONV, "conv", INT8, device, sparse=True).us - 3 == pytest.approx(
+        (dense.us - 3) / 1.5
     )
+    weights = Work(0, 10**6, 0, 0)  # half the bytes of int8, and two bits for each that is kept
+    assert estimate_us(weights, "gemm", INT8, device, sparse=True).us == pytest.approx(3 + 6.25)
 
 
-# (profile, power mode, device and model as the facts name them): the published rows.
-PUBLISHED = {
-    "a100-resnet": ("a100_pcie_80gb", "", "A100-PCIe-80GB", "resnet50"),
-    "a100-bert": ("a100_sxm_40gb", "", "A100-SXM4-40GB", "BERT-large"),
-    "agx-resnet": ("jetson_agx_orin", "", "Jetson AGX Orin 64GB (MaxN)", "resnet50"),
-    "nx-resnet": ("jetson_orin_nx", "", "Jetson Orin NX 16GB", "resnet50"),
-    "nano-resnet": (
-        "jetson_orin_nano",
-        "MAXN_SUPER",
-        "Jetson Orin Nano 8GB MAXN_SUPER",
-        "ResNet-50",
-    ),
-}
+@pytest.mark.parametrize("device", [_device(), _device(sparse_2_4=_figure(1.5))], ids=["no", "yes"])
+def test_without_sparse_kernels_or_weights_sparsity_changes_nothing(device: DeviceProfile) -> None:
+    work = CONV if device.sparse_2_4 is None else replace(CONV, weights=0)
+    dense = estimate_us(work, "conv", INT8, device)
+    assert estimate_us(work, "conv", INT8, device, sparse=True) == dense
 
 
-@pytest.mark.parametrize(("name", "mode", "device", "model"), PUBLISHED.values(), ids=PUBLISHED)
-def test_published_latencies_lie_in_the_range(
-    name: str, mode: str, device: str, model: str
-) -> None:
-    profile = load_profile(name)
-    profile = profile.in_mode(mode) if mode else profile
-    rows = [r for r in _published() if (r["device"], r["model"]) == (device, model)]
-    assert len(rows) >= 2
-    for row in rows:
-        batch = int(row["batch"])
-        if model == "BERT-large":
-            length = int(row["input"].removeprefix("seq="))
-            kernels = _bert_large(batch * length, length)
-        else:
-            kernels = _resnet50(batch)
-        choice = NodeChoice(Precision(row["precision"].removesuffix("+fp16")))
-        found = [estimate_us(work, kind, choice, profile) for kind, work in kernels]
-        measured = 1e3 * float(row["value"])
-        low, high = sum(e.low for e in found), sum(e.high for e in found)
-        assert low <= measured <= high, row
+def test_a_class_without_matrix_products_may_have_a_bandwidth_of_its_own() -> None:
+    work = Work(0, 0, 500_000, 500_000)
+    slow = _device(efficiency={"memory": _figure(1), "norm": _figure(0.25)})
+    assert estimate_us(work, "norm", FP32, slow).us == pytest.approx(3 + 160, rel=1e-3)
+    assert estimate_us(work, "move", FP32, slow).us == pytest.approx(3 + 40, rel=1e-3)
 
 
-def _published() -> list[dict[str, str]]:
-    path = Path(__file__).resolve().parents[3].parent / "shared/facts/published_latency.csv"
-    if not path.is_file():
-        pytest.skip("the published latencies (shared/facts) are not beside the checkout")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [r for r in rows if r["metric"] == "mean_latency_ms" and r["sparsity"] == "dense"]
+@given(WORKS, KINDS, st.integers(1, 10**12), st.sampled_from(sorted(PROFILES)))
+def test_more_to_compute_is_never_faster(work: Work, kind: str, more: int, name: str) -> None:
+    bigger = replace(work, macs=work.macs + more)
+    before, after = (estimate_us(w, kind, INT8, PROFILES[name]).us for w in (work, bigger))
+    assert after >= before * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n, p in PROFILES.items() if p.power_modes])
+def test_every_mode_with_less_of_everything_is_slower(name: str) -> None:
+    profile = PROFILES[name]
+    for mode, it in profile.power_modes.items():
+        now = profile.in_mode(mode)
+        slower = it.clock.value < 1 and it.bandwidth.value <= 1 and it.units.value <= profile.units
+        for work, kind in ((CONV, "conv"), (Work(0, 0, 10**7, 10**7), "move"), (CONV, "depthwise")):
+            full, low = (estimate_us(work, kind, INT8, p).us for p in (profile, now))
+            assert low > full or not slower, (mode, kind)
