@@ -148,9 +148,8 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A server that lets this user in, with a client that knows it."""
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip("a device over ssh needs OpenSSH's server and client on this machine")
-    made = os.geteuid() == 0 and not PRIVILEGE_SEPARATION.exists()
-    if made:
-        PRIVILEGE_SEPARATION.mkdir()
+    if os.geteuid() == 0:
+        PRIVILEGE_SEPARATION.mkdir(exist_ok=True)  # it stays: a parallel run may need it
     folder, port = tmp_path_factory.mktemp("sshd"), free_port()
     (folder / "device").mkdir()
     host_key, user_key = new_key(folder / "host_key"), new_key(folder / "user_key")
@@ -168,8 +167,6 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         finally:
             server.cut()
             process.terminate()
-            if made:
-                PRIVILEGE_SEPARATION.rmdir()
 
 
 def until_it_answers(server: Sshd) -> None:
