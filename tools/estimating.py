@@ -1,6 +1,6 @@
 """The body of `hwc estimate`: what each plan of a model should take on one device, or on all."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
@@ -15,7 +15,7 @@ from ..toolchain.inputs import fixed_shapes
 from ..toolchain.latency.forecast import Ask, Forecast, forecast, preferring
 from ..toolchain.latency.memory import find_weights
 from ..toolchain.latency.prices import Prices, Tables, from_profile, merged
-from ..toolchain.plan import NodeChoice, Precision
+from ..toolchain.plan import Precision
 from ..toolchain.progress import Silent
 from ..toolchain.slots import SlotGraph
 from .backends import open_backend
@@ -93,32 +93,29 @@ def _outlook(subject: Subject, device: str) -> Outlook:
     graph = find_slots(model, dialect, profile.precisions)
     refused = dict(_refusals(question.plans or UNIFORM, profile, graph))
     plans = [plan for plan in question.plans or USUAL if plan_name(plan) not in refused]
-    price = _pricing(subject, profile, dialect, graph)
-    forecasts: dict[tuple[NodeChoice, ...], Forecast] = {}
+    prices = _prices(subject, profile, dialect, graph)
+    weights = find_weights(model, prices.cost.graph)
+    forecasts: dict[bytes, Forecast] = {}
     for plan in plans:
-        prices = price(plan)
-        slots, indices = prices.cost.graph.slots, preferring(prices.cost.graph, plan)
-        chosen = tuple(slot.choices[k] for slot, k in zip(slots, indices, strict=True))
-        if chosen not in forecasts:
+        indices = preferring(prices.cost.graph, plan)
+        if indices.tobytes() not in forecasts:
             ask = Ask(plan_name(plan), indices, question.sparse)
-            weights = find_weights(model, prices.cost.graph)
-            forecasts[chosen] = forecast(ask, prices, profile, weights)
+            forecasts[indices.tobytes()] = forecast(ask, prices, profile, weights)
     return Outlook(profile, tuple(forecasts.values()), refused, resolved.note)
 
 
-def _pricing(
-    subject: Subject, profile: DeviceProfile, dialect: Dialect, graph: SlotGraph
-) -> Callable[[Preferences], Prices]:
-    """How a plan is priced on a device: by measured kernels where a table has all of them."""
+def _prices(subject: Subject, profile: DeviceProfile, dialect: Dialect, graph: SlotGraph) -> Prices:
+    """What kernels take on a device: measured or borrowed where a table tells, else estimated."""
     tables = Tables(profile, dialect, subject.question.table)
-    estimated = from_profile(graph, profile)
-    if subject.question.sparse or not tables:
-        return lambda _: estimated
-    if profile.backend == "ort":
-        from ..backends.ort import running_graph  # noqa: PLC0415 - only where a table is looked into
+    if tables and not subject.question.sparse:
+        known = graph
+        if profile.backend == "ort":
+            from ..backends.ort import running_graph  # noqa: PLC0415 - only where a table is read
 
-        graph = merged(graph, subject.written(dialect), running_graph)
-    return lambda plan: tables.prices(graph, plan) or estimated
+            known = merged(graph, subject.written(dialect), running_graph)
+        if prices := tables.prices(known):
+            return prices
+    return from_profile(graph, profile)
 
 
 def _refusals(

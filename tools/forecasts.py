@@ -9,13 +9,14 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from ..toolchain.device import DeviceProfile
+from ..toolchain.device import Confidence, DeviceProfile
+from ..toolchain.latency.energy import Energy
 from ..toolchain.latency.forecast import Forecast, Kernel
 from .question import Answer, Outlook
 from .render import console, counts_text, size_text, time_text
 
 _GIB = 2**30
-_HEADS = ("precision", "kernels", "latency", "memory", "source")
+_HEADS = ("precision", "kernels", "latency", "energy", "memory", "source")
 
 
 def print_answer(answer: Answer, *, as_json: bool, verbose: bool) -> None:
@@ -89,7 +90,22 @@ def _cells(outlook: Outlook, plan: Forecast) -> tuple[str, ...]:
     spread = f"{time_text(latency.us)} ({time_text(latency.low)} to {time_text(latency.high)})"
     too_much = "" if _fits(outlook, plan) else ": does not fit"
     memory = f"{size_text(plan.memory.total)}{too_much}"
-    return plan.plan, counts_text(plan.counts), spread, memory, plan.origin.value
+    sparse = sum(kernel.sparse for kernel in plan.kernels)
+    counts = counts_text(plan.precisions) + (f"; 2:4 {sparse}" if sparse else "")
+    return plan.plan, counts, spread, _energy_text(plan.energy), memory, _origin_text(plan)
+
+
+def _energy_text(energy: Energy | None) -> str:
+    """Millijoules with their range."""
+    if energy is None:
+        return "not known"
+    value, low, high = (f"{1e3 * j:.3g}" for j in (energy.joules, energy.low, energy.high))
+    return f"{value} mJ ({low} to {high})"
+
+
+def _origin_text(plan: Forecast) -> str:
+    """Where the latency comes from; how many kernels, where they differ."""
+    return counts_text(plan.origins) if len(plan.origins) > 1 else plan.origin.value
 
 
 def _fits(outlook: Outlook, plan: Forecast) -> bool:
@@ -105,10 +121,24 @@ def _remarks(answer: Answer) -> Iterator[str]:
     for name, why in answer.failed.items():
         yield f"{name}: {why}"
     if len(answer.outlooks) == 1:
-        plans = answer.outlooks[0].forecasts
-        yield from dict.fromkeys(f"{plan.origin}: {plan.source}" for plan in plans)
+        outlook = answer.outlooks[0]
+        yield from dict.fromkeys(f"{plan.origin}: {plan.source}" for plan in outlook.forecasts)
+        yield f"energy: {_power_source(outlook.profile)}"
+    else:
+        yield "who says so, and how wrong it was: --device NAME, or --json; energy is estimated"
     yield "memory: weights and activations, estimated; the runtime's own needs come on top"
     yield from answer.notes
+
+
+def _power_source(profile: DeviceProfile) -> str:
+    """Who says what a device draws."""
+    if profile.power is None:
+        return f"not known: profile {profile.name} says nothing about power"
+    figures = (profile.power.idle_watts, *profile.power.pj_per_op.values())
+    sources = dict.fromkeys(figure.source for figure in (*figures, profile.power.pj_per_byte))
+    worst = max((figure.confidence for figure in figures), key=list(Confidence).index)
+    model = f"power model of profile {profile.name}, confidence {worst}"
+    return f"estimated: {model}: {'; '.join(sources)}"
 
 
 def _lacking(outlooks: Sequence[Outlook]) -> Iterator[str]:
@@ -153,10 +183,11 @@ def _outlook_json(outlook: Outlook, *, verbose: bool) -> dict[str, Any]:
 
 
 def _plan_json(outlook: Outlook, plan: Forecast, *, verbose: bool) -> dict[str, Any]:
-    latency, memory = plan.latency, plan.memory
+    latency, energy, memory = plan.latency, plan.energy, plan.memory
     body = {
         "precision": plan.plan,
-        "kernels_by_precision": dict(plan.counts),
+        "kernels_by_precision": dict(plan.precisions),
+        "kernels_by_origin": dict(plan.origins),
         "latency": {
             "value": latency.us,
             "low": latency.low,
@@ -164,6 +195,15 @@ def _plan_json(outlook: Outlook, plan: Forecast, *, verbose: bool) -> dict[str, 
             "unit": "us",
             "origin": plan.origin.value,
             "source": plan.source,
+        },
+        "energy": energy
+        and {
+            "value": energy.joules,
+            "low": energy.low,
+            "high": energy.high,
+            "unit": "J",
+            "origin": "estimated",
+            "source": _power_source(outlook.profile).removeprefix("estimated: "),
         },
         "memory": {
             "value": memory.total,
@@ -190,6 +230,7 @@ def _kernel_json(kernel: Kernel) -> dict[str, Any]:
         "node": kernel.slot,
         "op": kernel.op,
         "precision": kernel.precision.value,
+        "sparsity": "2:4" if kernel.sparse else None,
         "value": kernel.us,
         "unit": "us",
         "origin": kernel.origin.value,

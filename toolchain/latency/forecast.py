@@ -1,7 +1,7 @@
 """What a plan should take on a device: time and memory, kernel by kernel, and how sure that is."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,10 +12,14 @@ from ..plan import NodeChoice, Precision
 from ..slots import Slot, SlotGraph
 from .bound import Bound, bound_of
 from .cost import Breakdown
+from .energy import Energy, energy_joules
 from .estimate import Estimate, estimate_us, executed
-from .memory import SPARSE_KINDS, Memory, Weight, memory
+from .memory import Memory, Weight, memory
 from .prices import Prices
 from .wiring import Integers
+
+SPARSE_KINDS = frozenset({"conv", "gemm"})  # whose weights 2:4 sparsity is for, but 4-bit ones
+_S_A_US = 1e-6  # seconds in a microsecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Kernel:
         slot: Name of its slot.
         op: Op type of the slot's anchor.
         precision: What it computes in.
+        sparse: Whether it reads 2:4 sparse weights.
         us: Its time, in microseconds.
         origin: Where the time comes from.
         bound: What bounds it, always by the device's estimates; None where another kernel does its
@@ -35,6 +40,7 @@ class Kernel:
     slot: str
     op: str
     precision: Precision
+    sparse: bool
     us: float
     origin: Origin
     bound: Bound | None
@@ -46,27 +52,40 @@ class Forecast:
 
     Attributes:
         plan: A name for it, such as `int8`.
-        counts: How many kernels run in each precision.
         latency: Of one inference, in microseconds.
-        origin: Where the latency comes from: the least sure of its parts.
+        source: Who says so.
         kernels: One for each slot, in order.
         conversions: How many tensors change their format between kernels.
         conversions_us: What these take together, in microseconds.
         fixed_us: What an inference takes beside kernels and conversions, in microseconds.
-        source: Who says so.
+        energy: Of one inference; None where the profile says nothing about power.
         memory: What it needs of the device's memory.
     """
 
     plan: str
-    counts: Mapping[str, int]
     latency: Estimate
-    origin: Origin
+    source: str
     kernels: tuple[Kernel, ...]
     conversions: int
     conversions_us: float
     fixed_us: float
-    source: str
+    energy: Energy | None
     memory: Memory
+
+    @property
+    def precisions(self) -> Mapping[str, int]:
+        """How many kernels run in each precision."""
+        return Counter(kernel.precision.value for kernel in self.kernels)
+
+    @property
+    def origins(self) -> Mapping[str, int]:
+        """Where the times of how many kernels come from."""
+        return Counter(kernel.origin.value for kernel in self.kernels)
+
+    @property
+    def origin(self) -> Origin:
+        """Where the latency comes from: the least sure of its kernels."""
+        return max((kernel.origin for kernel in self.kernels), key=list(Origin).index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +95,8 @@ class Ask:
     Attributes:
         name: What to call it.
         indices: The index of each slot's choice; shape (S,).
-        sparse: Weights are 2:4 sparse wherever kernels can read that.
+        sparse: Whether weights are 2:4 sparse; as a builder does, a kernel reads them so only where
+            that is faster.
     """
 
     name: str
@@ -106,50 +126,81 @@ def forecast(
         weights: The model's constants.
     """
     graph, parts = prices.cost.graph, prices.cost.explain(ask.indices)
-    if ask.sparse:
-        parts = _sparse(parts, graph.slots, profile)
-    kernels = tuple(_kernels(graph.slots, parts, profile))
-    origins = {kernel.origin for kernel in kernels} | {part.source for part in parts.boundaries}
-    total = parts.total_us
+    sparse = _sparse(parts, graph.slots, profile) if ask.sparse else {}
+    slots = tuple(replace(c, us=c.us - sparse.get(s, 0.0)) for s, c in enumerate(parts.slots))
+    parts = replace(parts, slots=slots)
+    kernels = tuple(_kernels(graph.slots, parts, profile, sparse))
+    latency = _latency(parts, ask.indices, prices)
     return Forecast(
         plan=ask.name,
-        counts=Counter(kernel.precision.value for kernel in kernels),
-        latency=Estimate(total, total * prices.low, total * prices.high),
-        origin=max(origins, key=list(Origin).index, default=Origin.ESTIMATED),
+        latency=latency,
+        source=prices.source,
         kernels=kernels,
         conversions=sum(part.us > 0 for part in parts.boundaries),
         conversions_us=sum(part.us for part in parts.boundaries),
         fixed_us=parts.fixed_us,
-        source=prices.source,
-        memory=memory(graph, weights, [kernel.precision for kernel in kernels], sparse=ask.sparse),
+        energy=_energy(graph.slots, kernels, latency, profile),
+        memory=memory(graph, weights, [kernel.precision for kernel in kernels], sparse=sparse),
     )
 
 
-def _sparse(parts: Breakdown, slots: Sequence[Slot], profile: DeviceProfile) -> Breakdown:
-    """The times with 2:4 sparse weights: what the estimates gain by them, taken off."""
+def _latency(parts: Breakdown, indices: Integers, prices: Prices) -> Estimate:
+    """The whole time, and its range: at worst all kernels are off to the same side.
 
-    def gain(slot: Slot, choice: NodeChoice) -> float:
-        if slot.kind not in SPARSE_KINDS:
-            return 0.0
-        dense = estimate_us(slot.work, slot.kind, choice, profile)
-        return dense.us - estimate_us(slot.work, slot.kind, choice, profile, sparse=True).us
-
-    faster = [
-        replace(part, us=part.us - gain(slot, part.choice))
-        for slot, part in zip(slots, parts.slots, strict=True)
-    ]
-    return replace(parts, slots=tuple(faster))
+    What lies between the kernels is as unsure as they are.
+    """
+    slots = np.arange(len(indices))
+    us = prices.cost.node_us[slots, indices].sum()
+    low, high = (
+        float(range_us[slots, indices].sum() / us) if us else 1.0
+        for range_us in (prices.low_us, prices.high_us)
+    )
+    return Estimate(parts.total_us, parts.total_us * low, parts.total_us * high)
 
 
-def _kernels(slots: Sequence[Slot], parts: Breakdown, profile: DeviceProfile) -> list[Kernel]:
-    return [
-        Kernel(
+def _energy(
+    slots: Sequence[Slot], kernels: Sequence[Kernel], latency: Estimate, profile: DeviceProfile
+) -> Energy | None:
+    """The kernels' energy, idle power in the rest of the time, and never more than the budget."""
+    budget = profile.budget
+    if profile.power is None or budget is None:
+        return None
+    idle = min(profile.power.idle_watts.value, budget.value)
+    joules, rest_us = 0.0, latency.us
+    for slot, kernel in zip(slots, kernels, strict=True):
+        what = (slot.work, slot.kind, NodeChoice(kernel.precision), profile)
+        spent = energy_joules(*what, sparse=kernel.sparse)
+        rest_us -= estimate_us(*what, sparse=kernel.sparse).us
+        joules += spent.joules if spent else 0.0
+    joules += idle * rest_us * _S_A_US
+    most = budget.value * latency.us * _S_A_US
+    low, high = idle * latency.low * _S_A_US, budget.value * latency.high * _S_A_US
+    return Energy(min(max(joules, low), most), low, high)
+
+
+def _sparse(parts: Breakdown, slots: Sequence[Slot], profile: DeviceProfile) -> dict[int, float]:
+    """The slots that are faster with 2:4 sparse weights, and by how many microseconds."""
+    gains = {}
+    for s, (slot, part) in enumerate(zip(slots, parts.slots, strict=True)):
+        if slot.kind not in SPARSE_KINDS or part.choice.precision is Precision.INT4:
+            continue
+        what = (slot.work, slot.kind, part.choice, profile)
+        gain = estimate_us(*what).us - estimate_us(*what, sparse=True).us
+        if gain > 0:
+            gains[s] = gain
+    return gains
+
+
+def _kernels(
+    slots: Sequence[Slot], parts: Breakdown, profile: DeviceProfile, sparse: Collection[int]
+) -> Iterator[Kernel]:
+    for s, (slot, part) in enumerate(zip(slots, parts.slots, strict=True)):
+        yield Kernel(
             slot=slot.name,
             op=slot.op,
             precision=executed(part.choice.precision, profile),
+            sparse=s in sparse,
             us=part.us,
             origin=part.source,
             bound=bound_of(slot.work, slot.kind, part.choice, profile) if part.us else None,
         )
-        for slot, part in zip(slots, parts.slots, strict=True)
-    ]

@@ -1,6 +1,6 @@
 """What a plan needs of a device's memory: its weights, and the activations that live at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -11,7 +11,6 @@ from ..plan import Precision
 from ..slots import Edge, SlotGraph
 from .wiring import format_of
 
-SPARSE_KINDS = frozenset({"conv", "gemm"})  # whose weights 2:4 sparsity is for
 _SCALE_BITS = 32 / INT4_MIN_DEPTH  # of a block's float scale, for each 4-bit weight
 _INDEX_BITS = 1  # 2:4 keeps two of four weights, and two bits of position for each
 
@@ -81,7 +80,7 @@ def memory(
     weights: Sequence[Weight],
     precisions: Sequence[Precision],
     *,
-    sparse: bool = False,
+    sparse: Collection[int] = (),
 ) -> Memory:
     """The memory of a plan in which the slots run in topological order, none of them in place.
 
@@ -89,7 +88,7 @@ def memory(
         graph: The slots.
         weights: See `find_weights`.
         precisions: What each slot computes in.
-        sparse: Weights are stored 2:4 where the kernels can read that.
+        sparse: Indices of the slots that read 2:4 sparse weights.
     """
     live = [0] * (len(graph.slots) + 1)
     for first, last, size in _lives(graph, precisions):
@@ -98,22 +97,17 @@ def memory(
     held = list(accumulate(live))
     peak = max(range(len(held)), key=held.__getitem__)
     return Memory(
-        weights=sum(_stored(weight, graph, precisions, sparse=sparse) for weight in weights),
+        weights=sum(_stored(weight, precisions, sparse) for weight in weights),
         activations=held[peak],
         at=graph.slots[peak].name if peak < len(graph.slots) else "",
     )
 
 
-def _stored(
-    weight: Weight, graph: SlotGraph, precisions: Sequence[Precision], *, sparse: bool
-) -> int:
+def _stored(weight: Weight, precisions: Sequence[Precision], sparse: Collection[int]) -> int:
     """Bytes of a constant: one copy for each form that its readers want."""
     forms = {weight.bits}
     if weight.is_float and weight.readers:
-        forms = {
-            _bits(weight, precisions[i], sparse=sparse and graph.slots[i].kind in SPARSE_KINDS)
-            for i in weight.readers
-        }
+        forms = {_bits(weight, precisions[i], sparse=i in sparse) for i in weight.readers}
     return sum(round(weight.elements * bits / 8) for bits in forms)
 
 

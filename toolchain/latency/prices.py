@@ -1,98 +1,113 @@
-"""Where the prices of a prediction come from: a latency table that covers them, or the profile."""
+"""Where the prices of a prediction come from: a device's latency tables, or its profile."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 from ..device import DeviceProfile
 from ..dialect import Dialect
 from ..find_slots import merge_slots
-from ..plan import Precision
-from ..slots import SlotGraph
+from ..origin import Origin
+from ..plan import NodeChoice
+from ..slots import Slot, SlotGraph
 from . import build_cost
 from .attribute import own_kernels
+from .borrow import Borrower, Known
 from .cost import CostModel
 from .estimate import FALLBACK_ERROR
+from .observed import FIXED
 from .rows import KernelRow
 from .table import LatencyTable, default_paths
 from .timing import Setting
+from .wiring import Floats
 
 _MOST_BYTES = 2**31 - 1  # of a protobuf, in which a runtime is given the graph
 RunningGraph = Callable[[ir.Model], ir.Graph]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Prices:
-    """What kernels take on a device.
+    """What kernels take on a device, and how sure that is.
 
     Attributes:
         cost: The prices, and the slots that they are of.
-        low: The lowest likely ratio of what is measured to what is predicted.
-        high: The highest.
+        low_us: The shortest likely time of each slot under each choice; shape of `cost.node_us`.
+        high_us: The longest.
         source: Who says so.
     """
 
     cost: CostModel
-    low: float
-    high: float
+    low_us: Floats
+    high_us: Floats
     source: str
 
 
 def from_profile(graph: SlotGraph, profile: DeviceProfile) -> Prices:
     """Estimates, with the error that the profile admits."""
-    low, high = FALLBACK_ERROR
-    source = f"profile {profile.name}; how far off it is, is not known"
-    if profile.error:
-        low, high = profile.error.low.value, profile.error.high.value
-        source = f"profile {profile.name}; {profile.error.low.source}"
-    return Prices(build_cost.from_profile(graph, profile), low, high, source)
+    cost = build_cost.from_profile(graph, profile)
+    low, high = _error(profile)
+    known = profile.error.low.source if profile.error else "how far off it is, is not known"
+    source = f"profile {profile.name}; {known}"
+    return Prices(cost, cost.node_us * low, cost.node_us * high, source)
 
 
 class Tables:
-    """The latency tables of a device, for one model.
+    """The latency tables of a device.
 
     Args:
-        profile: The device.
+        profile: The device, in its power mode.
         dialect: How its graphs are written.
         path: The only table to look into; None: those in the user's cache.
+
+    Raises:
+        InputError: A table is damaged, or the one that is named is not there.
     """
 
     def __init__(self, profile: DeviceProfile, dialect: Dialect, path: Path | None) -> None:
         self._profile, self._dialect = profile, dialect
-        self._paths = default_paths(profile.name) if path is None else [path]
+        paths = default_paths(profile.name) if path is None else [path]
+        self._settings = [(path, setting) for path in paths for setting in self._of_device(path)]
 
     def __bool__(self) -> bool:
-        """Whether there is a table with times of the device in its power mode."""
-        return any(True for _ in self._settings())
+        """Whether there are times of the device."""
+        return bool(self._settings)
 
-    def prices(self, graph: SlotGraph, precisions: tuple[Precision, ...]) -> Prices | None:
-        """What was measured of every kernel in these precisions; None where a row is lacking."""
-        wanted = _restricted(graph, precisions)
-        for path, setting in self._settings():
-            with LatencyTable.open(path) as table:
-                if build_cost.covers(table, setting, wanted):
-                    return self._covered(wanted, table, setting)
-        return None
+    def prices(self, graph: SlotGraph) -> Prices | None:
+        """Measured and borrowed times, by the setting in which most kernels were measured.
 
-    def _settings(self) -> Iterator[tuple[Path, Setting]]:
-        """The settings that are of the device, in its power mode; the newest runtime first."""
-        here = (self._profile.name, self._profile.power_mode)
-        for path in reversed(self._paths):
-            with LatencyTable.open(path) as table:
-                settings = table.settings()
-            for setting in settings:
-                if (setting.device, setting.power_mode) == here:
-                    yield path, setting
-
-    def _covered(self, graph: SlotGraph, table: LatencyTable, setting: Setting) -> Prices:
-        cost = build_cost.from_table(graph, table, setting, free=self._dialect.float_outputs)
-        keys = {(slot.key, choice.precision) for slot in graph.slots for choice in slot.choices}
-        rows = [row for row in table.kernels(setting) if (row.key, row.choice) in keys]
-        low, high = _spread(rows)
+        Returns:
+            None where nothing in the tables compares with any kernel.
+        """
+        if not self._settings:
+            return None
+        path, setting = max(self._settings, key=lambda place: self._rank(place[0], place[1], graph))
+        with LatencyTable.open(path) as table:
+            cost = build_cost.from_table(
+                graph, table, setting, free=self._dialect.float_outputs, profile=self._profile
+            )
+            rows = [row for row in table.kernels(setting) if row.choice != FIXED]
+        known = cost.node_source[np.isfinite(cost.node_us)]
+        if (known == Origin.ESTIMATED).all():
+            return None
+        low, high = _ranges(cost, rows, _error(self._profile))
         date = max(row.timing.date for row in rows)[:10]
-        return Prices(cost, low, high, f"table of {setting}, {date}: {table.path}")
+        return Prices(cost, low, high, f"table of {setting}, {date}: {path}")
+
+    def _of_device(self, path: Path) -> Iterator[Setting]:
+        with LatencyTable.open(path) as table:
+            settings = table.settings()
+        here = (self._profile.name, self._profile.power_mode)
+        return (it for it in settings if (it.device, it.power_mode) == here)
+
+    def _rank(self, path: Path, setting: Setting, graph: SlotGraph) -> tuple[int, str, int]:
+        """The better, the more of the graph it holds; then the newer runtime, then one thread."""
+        wanted = {(slot.key, choice.precision) for slot in graph.slots for choice in slot.choices}
+        with LatencyTable.open(path) as table:
+            have = sum((row.key, row.choice) in wanted for row in table.kernels(setting))
+        return have, setting.version, -setting.threads
 
 
 def merged(graph: SlotGraph, model: ir.Model, running_graph: RunningGraph) -> SlotGraph:
@@ -107,18 +122,31 @@ def merged(graph: SlotGraph, model: ir.Model, running_graph: RunningGraph) -> Sl
     return merge_slots(graph, own_kernels(running_graph(model), graph))
 
 
-def _restricted(graph: SlotGraph, precisions: tuple[Precision, ...]) -> SlotGraph:
-    """The slots with those choices alone that a plan of these precisions can use."""
-    kept = (Precision.FP32, *precisions)
-    slots = (
-        replace(slot, choices=tuple(c for c in slot.choices if c.precision in kept))
-        for slot in graph.slots
+def _error(profile: DeviceProfile) -> tuple[float, float]:
+    """The likely ratios of what is measured to what is estimated."""
+    return (profile.error.low.value, profile.error.high.value) if profile.error else FALLBACK_ERROR
+
+
+def _ranges(
+    cost: CostModel, rows: Iterable[KernelRow], error: tuple[float, float]
+) -> tuple[Floats, Floats]:
+    """The likely range of each of `cost.node_us`, by where it comes from."""
+    timings = {(row.key, row.choice): row.timing for row in rows}
+    borrower = Borrower.fit(
+        Known(row.key, row.kind, row.work, row.choice, row.timing.median_us) for row in rows
     )
-    return SlotGraph(tuple(slots), graph.edges)
 
+    def of(slot: Slot, choice: NodeChoice, us: float, origin: str) -> tuple[float, float]:
+        timing = timings.get((slot.key, choice.precision))
+        if origin == Origin.MEASURED:
+            return (timing.p10_us, timing.p90_us) if timing and us else (us, us)
+        found = borrower.time(slot.key, slot.kind, slot.work, choice.precision)
+        if origin == Origin.BORROWED and found and found.low < found.high:  # else: of one row only
+            return found.low, found.high
+        return us * error[0], us * error[1]
 
-def _spread(rows: list[KernelRow]) -> tuple[float, float]:
-    """The sums of the 10th and the 90th percentiles of kernels, to the sum of their medians."""
-    middle = sum(row.timing.median_us for row in rows) or 1.0
-    low, high = sum(row.timing.p10_us for row in rows), sum(row.timing.p90_us for row in rows)
-    return low / middle, high / middle
+    low, high = cost.node_us.copy(), cost.node_us.copy()
+    for s, slot in enumerate(cost.graph.slots):
+        for k, choice in enumerate(slot.choices):
+            low[s, k], high[s, k] = of(slot, choice, cost.node_us[s, k], cost.node_source[s, k])
+    return low, high

@@ -10,7 +10,7 @@ from hwc.toolchain.slots import Edge, Slot, SlotGraph, Work
 FP32, FP16, INT8, INT4 = Precision.FP32, Precision.FP16, Precision.INT8, Precision.INT4
 
 
-def slot(name: str, kind: str = "conv") -> Slot:
+def slot(name: str) -> Slot:
     return Slot(
         name=name,
         op="Conv",
@@ -19,7 +19,7 @@ def slot(name: str, kind: str = "conv") -> Slot:
         inputs=(),
         outputs=(),
         key=name,
-        kind=kind,
+        kind="conv",
         work=Work(0, 0, 0, 0),
         choices=(NodeChoice(),),
     )
@@ -92,34 +92,39 @@ def test_a_tensor_that_is_read_late_lives_until_then() -> None:
 )
 def test_weights_are_stored_as_their_kernel_reads_them(precision: Precision, bits: int) -> None:
     """A bias of 10 floats beside 640 weights; each 32 weights of 4 bits share a float scale."""
-    weights = (Weight(640, 32, 2, True, (0,)), Weight(10, 32, 1, True, (0,)))
+    weights = (
+        Weight(640, 32, 2, is_float=True, readers=(0,)),
+        Weight(10, 32, 1, is_float=True, readers=(0,)),
+    )
     one = SlotGraph((slot("a"),), ())
     assert memory(one, weights, (precision,)).weights == bits / 8
 
 
 def test_a_weight_with_readers_in_two_precisions_is_stored_twice() -> None:
     two = SlotGraph((slot("a"), slot("b"), slot("c")), ())
-    shared = Weight(100, 32, 2, True, (0, 1, 2))
+    shared = Weight(100, 32, 2, is_float=True, readers=(0, 1, 2))
     assert memory(two, (shared,), (FP32, FP16, FP16)).weights == 400 + 200
 
 
 def test_what_is_no_fp32_weight_stays_as_it_is() -> None:
     one = SlotGraph((slot("a"),), ())
-    table, nobody = Weight(8, 64, 1, False, (0,)), Weight(3, 32, 2, True, ())
+    table, nobody = (
+        Weight(8, 64, 1, is_float=False, readers=(0,)),
+        Weight(3, 32, 2, is_float=True, readers=()),
+    )
     assert memory(one, (table, nobody), (INT8,)).weights == 64 + 12
 
 
-@pytest.mark.parametrize(
-    ("kind", "precision", "bits"),
-    [("conv", FP16, 9), ("gemm", INT8, 5), ("depthwise", FP16, 16), ("elementwise", INT8, 8)],
-)
-def test_2_4_weights_are_half_and_their_positions(
-    kind: str, precision: Precision, bits: int
-) -> None:
+@pytest.mark.parametrize(("precision", "bits"), [(FP16, 9), (INT8, 5)], ids=str)
+def test_2_4_weights_are_half_and_their_positions(precision: Precision, bits: int) -> None:
     """Two of four weights are kept, with two bits of position each: one bit for each weight."""
-    one = SlotGraph((slot("a", kind),), ())
-    weight = Weight(64, 32, 2, True, (0,))
-    assert memory(one, (weight,), (precision,), sparse=True).weights == bits * 8
+    two = SlotGraph((slot("a"), slot("b")), ())
+    weights = (
+        Weight(64, 32, 2, is_float=True, readers=(0,)),
+        Weight(64, 32, 2, is_float=True, readers=(1,)),
+    )
+    found = memory(two, weights, (precision, precision), sparse={0}).weights
+    assert found == bits * 8 + precision.weight_bits * 8
 
 
 def test_a_graph_without_slots_needs_nothing() -> None:
@@ -141,4 +146,7 @@ def test_the_weights_of_a_model() -> None:
         [x], gather.outputs, nodes=[node, gather], initializers=[w, table], opset_imports={"": 17}
     )
     found = find_weights(ir.Model(graph, ir_version=10), SlotGraph((slot("m"),), ()))
-    assert found == (Weight(8, 32, 2, True, (0,)), Weight(3, 64, 1, False, ()))
+    assert found == (
+        Weight(8, 32, 2, is_float=True, readers=(0,)),
+        Weight(3, 64, 1, is_float=False, readers=()),
+    )
