@@ -85,6 +85,7 @@ class Profiled:
         error: Relative error of predictions for plans that are not in the table, at most; None
             where none was checked.
         checked: How many they were.
+        notes: What the user should know.
     """
 
     model: str
@@ -95,6 +96,7 @@ class Profiled:
     known: int
     error: float | None
     checked: int
+    notes: tuple[str, ...] = ()
 
 
 def profile_models(request: ProfileRequest, progress: Progress) -> Iterator[Profiled]:
@@ -129,6 +131,7 @@ def _profile(request: ProfileRequest, model: str, target: Target, progress: Prog
         known=len(probes) - measured,
         error=max(errors, default=None),
         checked=len(errors),
+        notes=target.notes,
     )
 
 

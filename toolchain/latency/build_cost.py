@@ -14,6 +14,7 @@ from .borrow import Borrower, Known
 from .borrow_lines import BoundaryBorrower, KnownBoundary, Line
 from .cost import CostModel
 from .estimate import boundary_us, estimate_us, executed
+from .fused import fused
 from .measure import Measurement
 from .observed import ALONE, FIXED, fixed_key, fixed_size
 from .table import LatencyTable
@@ -158,8 +159,13 @@ def refined(cost: CostModel, measured: Measurement) -> CostModel:
 
 def from_profile(graph: SlotGraph, profile: DeviceProfile) -> CostModel:
     """The cost model of a graph on a device that is not at hand: estimates."""
+    inner = {graph.slots[i].name: work for i, work in fused(graph).items()}
 
     def kernel(slot: Slot, choice: NodeChoice) -> Price:
+        left = inner.get(slot.name)
+        if left is not None:
+            whole = estimate_us(left, slot.kind, choice, profile).us
+            return max(0.0, whole - profile.launch.value), Origin.ESTIMATED
         us = estimate_us(slot.work, slot.kind, choice, profile).us
         # Where there is no such kernel the builder converts what it reads and what it writes.
         runs = executed(choice.precision, profile) is choice.precision

@@ -120,5 +120,7 @@ def _print(done: Sequence["Profiled"], *, as_json: bool) -> None:
         off = "-" if it.error is None else f"{it.checked} plans, at most {it.error:.1%} off"
         table.add_row(escape(it.model), *map(str, counts), off)
     console().print(table)
+    for note in dict.fromkeys(note for it in done for note in it.notes):
+        console().print(escape(note), soft_wrap=True)
     for path in dict.fromkeys(it.table for it in done):
         console().print(escape(path), soft_wrap=True, style="bold")
