@@ -91,7 +91,18 @@ def macs(node: ir.Node) -> int:
         shape = dims(node.inputs[0])
         depth = shape[0] if node.attributes.get_int("transA", 0) else (shape or (1,))[-1]
         return elements(node.outputs[0]) * depth
+    if node.op_type in RECURRENT:
+        return _recurrent_macs(node)
     return 0
+
+
+def _recurrent_macs(node: ir.Node) -> int:
+    """Every step multiplies an input with W and a state with R (ONNX operators LSTM, GRU, RNN)."""
+    x, *matrices = node.inputs[:3]
+    if x is None or len(dims(x)) < 2:  # noqa: PLR2004 - steps and batch
+        return 0
+    steps = math.prod(dims(x)[:2])
+    return steps * sum(elements(matrix) for matrix in matrices if matrix is not None)
 
 
 def work(nodes: list[ir.Node], reads: list[ir.Value], writes: list[ir.Value]) -> Work:

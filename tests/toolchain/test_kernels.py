@@ -118,3 +118,10 @@ def test_an_activation_is_a_float_tensor_that_is_computed() -> None:
     assert not kernels.is_activation(ir.Value(name="x", type=ir.SequenceType(float_type)))
     assert not kernels.is_activation(ir.Value(name="x"))
     assert not kernels.is_activation(None)
+
+
+def test_multiply_accumulates_of_a_recurrent_layer(node: Callable[[str], ir.Node]) -> None:
+    """Seven steps of three samples: each multiplies 5 inputs and 4 states with 16 gates."""
+    graph = f"""{OPSET} g (float[7,3,5] x) => (float[7,1,3,4] y)
+    <float[1,16,5] w, float[1,16,4] r> {{ y = LSTM <hidden_size = 4> (x, w, r) }}"""
+    assert kernels.macs(node(graph)) == 7 * 3 * 16 * (5 + 4)

@@ -1,6 +1,6 @@
 """What a kernel should take on a device that is not at hand, and how wrong that may be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..device import DeviceProfile
 from ..errors import DeviceError
@@ -48,6 +48,8 @@ def estimate_us(
         DeviceError: The precision does not run on the device.
     """
     precision = executed(choice.precision, profile)
+    if kind == "move":  # what only moves numbers reads no more of a table than it writes
+        work = replace(work, weights=min(work.weights, work.writes))
     sparse = sparse and profile.sparse_2_4 is not None and work.weights > 0
     found = kernel_us(
         load(work, precision, sparse=sparse), rates(kind, precision, profile, sparse=sparse)

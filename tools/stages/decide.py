@@ -12,9 +12,9 @@ from ...toolchain.accuracy.samples import each
 from ...toolchain.calibration import Range, collect, ranges
 from ...toolchain.engine import TimedBuild
 from ...toolchain.find_slots import find_slots, merge_slots, withdraw
-from ...toolchain.latency import build_cost
 from ...toolchain.latency.attribute import own_kernels
 from ...toolchain.latency.cost import CostModel
+from ...toolchain.latency.prices import Prices, Tables, from_profile
 from ...toolchain.latency.table import default_path
 from ...toolchain.latency.timing import Setting
 from ...toolchain.observe import annotate, observer
@@ -53,7 +53,8 @@ class Decisions:
 
     Attributes:
         slots: The slots.
-        cost: What plans take, and where that is known from.
+        cost: What plans take.
+        source: Who says so.
         writer: Writes a plan for the device.
         simulator: Writes a plan so that this machine's CPU computes what the device would.
         meter: Measures builds on the device; None where it is not here.
@@ -63,6 +64,7 @@ class Decisions:
 
     slots: SlotGraph
     cost: CostModel
+    source: str
     writer: PlanWriter
     simulator: PlanWriter
     meter: Meter | None
@@ -84,13 +86,28 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
     """Find the slots, calibrate what may be quantised, and price every choice."""
     space = find_space(request, target, prepared, progress)
     meter = find_meter(request, target, prepared, space.writer)
-    if meter is None:
-        cost, fresh = build_cost.from_profile(space.slots, target.profile), True
-    else:
+    if meter is not None:
         cost, fresh = meter.cost(progress, again=request.remeasure)
+        source = f"kernels and boundaries measured on {meter.setting}"
+    else:
+        prices = _prices(request, target, space.slots)
+        cost, source, fresh = prices.cost, prices.source, True
     return Decisions(
-        space.slots, cost, space.writer, space.simulator, meter, fresh=fresh, notes=space.notes
+        slots=space.slots,
+        cost=cost,
+        source=source,
+        writer=space.writer,
+        simulator=space.simulator,
+        meter=meter,
+        fresh=fresh,
+        notes=space.notes,
     )
+
+
+def _prices(request: Request, target: Target, slots: SlotGraph) -> Prices:
+    """Tables that were measured on the device elsewhere, and its profile where there are none."""
+    tables = Tables(target.profile, target.dialect, request.table)
+    return tables.prices(slots) or from_profile(slots, target.profile)
 
 
 def find_space(

@@ -74,7 +74,7 @@ def make_report(
     target, slots = gate.target, gate.decisions.slots
     plan = delivery.plan or plan_fp32(slots)
     breakdown = problem.cost.explain(np.array(problem.indices(plan), np.intp))
-    before, after = _latencies(target, problem, delivery, breakdown)
+    before, after = _latencies(gate, problem, delivery, breakdown)
     folder_size = (gate.folder / MODEL).stat().st_size
     data = gate.folder / f"{MODEL}.data"
     return Report(
@@ -93,7 +93,7 @@ def make_report(
             delivery.quality.compiled,
             node_counts(slots, plan),
         ),
-        predicted=_predicted(target, breakdown, after) if delivery.cpu else None,
+        predicted=_predicted(gate, breakdown, after) if delivery.cpu else None,
         speedup=delivery.cpu.ratio[Clock.CPU] if delivery.cpu else None,
         drop=delivery.quality.drop.interval,
         golden=delivery.numbers,
@@ -106,18 +106,18 @@ def make_report(
 
 
 def _latencies(
-    target: Target, problem: Problem, delivery: Delivery, breakdown: Breakdown
+    gate: Gate, problem: Problem, delivery: Delivery, breakdown: Breakdown
 ) -> tuple[Latency, Latency]:
-    """Original and compiled: measured where the device is here, else as the profile estimates."""
+    """Original and compiled: measured where the device is here, else as they are priced."""
     if delivery.cpu is None:
-        source = f"roofline of {target.profile.name}"
+        source = gate.decisions.source
         plain = np.zeros((1, len(problem.graph.slots)), np.intp)
         original = float(problem.cost.price(plain)[0])
         return (
             Latency(original, Origin.ESTIMATED, source),
             Latency(breakdown.total_us, Origin.ESTIMATED, source),
         )
-    source = _measured_by(target)
+    source = _measured_by(gate.target)
     paired, runs = delivery.cpu, delivery.cpu.runs
     return (
         Latency.measured(paired.a[Clock.CPU], runs, Clock.CPU, source),
@@ -131,10 +131,10 @@ def _measured_by(target: Target) -> str:
     return f"{target.profile.target}, {runtime}, 1 thread, {today}"
 
 
-def _predicted(target: Target, breakdown: Breakdown, measured: Latency) -> Latency:
+def _predicted(gate: Gate, breakdown: Breakdown, measured: Latency) -> Latency:
     """What the table said about the delivered plan, and how far off it was."""
     residual = breakdown.total_us / measured.us - 1.0
-    source = f"sum of the kernels and boundaries that were measured on {target.profile.name}"
+    source = gate.decisions.source
     return Latency(breakdown.total_us, Origin.ESTIMATED, source, Clock.CPU, residual=residual)
 
 

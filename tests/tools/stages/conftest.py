@@ -52,7 +52,7 @@ def begin(files: Path) -> Callable[..., Begun]:
             files / "out.hwc",
             device=device,
             data=str(files / "data.npz") if data else "",
-            table=files / "table.sqlite",
+            table=files / "table.sqlite" if device == "host" else None,
         )
         request = replace(request, **asked)  # type: ignore[arg-type]  # the fields of a request
         target = find_target(request)
