@@ -106,8 +106,10 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
 
 def _prices(request: Request, target: Target, slots: SlotGraph) -> Prices:
     """Tables that were measured on the device elsewhere, and its profile where there are none."""
-    tables = Tables(target.profile, target.dialect, request.table)
-    return tables.prices(slots) or from_profile(slots, target.profile)
+    estimated = from_profile(slots, target.profile)
+    if target.here:  # nothing is to be chosen, or its runtime shows no kernels: no table, either
+        return estimated
+    return Tables(target.profile, target.dialect, request.table).prices(slots) or estimated
 
 
 def find_space(

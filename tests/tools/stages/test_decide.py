@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
+from hwc.toolchain.latency.measure import Measurement, SlotTime
+from hwc.toolchain.latency.observed import store
+from hwc.toolchain.latency.probes import uniform
+from hwc.toolchain.latency.table import LatencyTable, Mode
+from hwc.toolchain.latency.timing import Setting
 from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import NodeChoice, Plan, Precision
 from hwc.toolchain.progress import Silent
+from hwc.toolchain.timing import Spread
 from hwc.tools.stages import price as stage
-from hwc.tools.stages.decide import Decisions, decide, plan_fp32, reference
+from hwc.tools.stages.decide import Decisions, decide, find_space, plan_fp32, reference
 
 if TYPE_CHECKING:
     from hwc.tests.tools.stages.conftest import Begun
@@ -96,3 +102,27 @@ def test_what_holds_infinity_is_not_offered_in_int8(
     slots = {slot.name: slot for slot in decided(begin()).slots.slots}
     assert slots["s"].kept == "it handles infinite numbers"
     assert NodeChoice(Precision.INT8) in slots["y"].choices
+
+
+def test_a_table_that_was_measured_on_the_device_prices_its_plans(
+    begin: Begin, tmp_path: Path
+) -> None:
+    """As `hwc profile --from-trtexec` and `--on` leave it; what it lacks is borrowed from it."""
+    plain = begin("jetson_orin")
+    slots = find_space(plain.request, plain.target, plain.prepared, Silent()).slots
+    profile = plain.target.profile
+    setting = Setting(profile.name, "tensorrt", "10.3", 0, profile.power_mode)
+    plan = uniform(slots, Precision.FP16)
+    us = Spread(123.0, 120.0, 130.0)
+    chosen = plan.as_dict()
+    times = tuple(SlotTime(i, chosen[s.name], us) for i, s in enumerate(slots.slots))
+    measured = Measurement(plan, times, (), (), 5.0, 5.0 + 123.0 * len(times), 10)
+    with LatencyTable.open(tmp_path / "orin.sqlite", Mode.WRITE) as table:
+        store(table, setting, slots, measured, path="mlp.onnx")
+    begun = begin("jetson_orin", table=tmp_path / "orin.sqlite")
+    found = decide(begun.request, begun.target, begun.prepared, Silent())
+    assert "tensorrt 10.3" in found.source
+    for row, slot in enumerate(slots.slots):
+        column = slot.choices.index(chosen[slot.name])
+        assert found.cost.node_us[row, column] == pytest.approx(123.0)
+        assert found.cost.node_source[row, column] == Origin.MEASURED
