@@ -9,13 +9,14 @@ PYTEST ?= -n 2
 BENCH ?= $(shell grep -l '^def main' tests/bench/*.py)
 PACKAGES := __init__.py backends device_profiles passes toolchain tools
 
-.PHONY: help demo test check lint format imports types bench clean
+.PHONY: help demo test check lint format imports types bench bench-latency clean
 
 help:
 	@echo 'make demo    compile a real network for this machine and print what came of it'
 	@echo 'make test    all tests; make test PYTEST="-k fuse -x" chooses'
 	@echo 'make check   ruff, mypy --strict, and which part may import which'
 	@echo 'make bench   the measurements that the README quotes'
+	@echo 'make bench-latency   those of latency tables and estimates alone'
 	@echo 'make clean   remove what the other targets made'
 
 demo: .venv/demo.stamp
@@ -54,6 +55,15 @@ types: .venv/dev.stamp
 
 bench: .venv/dev.stamp
 	@for script in $(BENCH); do echo "$$script" && $(BIN)/python "$$script" || exit; done
+
+# What latency tables predict, what a kill loses, and estimates beside published figures.
+PUBLISHED ?= ../shared/facts/published_latency.csv
+bench-latency: .venv/dev.stamp
+	$(BIN)/python tests/bench/latency.py --isolated
+	$(BIN)/python tests/bench/profile_repeat.py
+	$(BIN)/python tests/bench/profile_kill.py
+	@if [ -f '$(PUBLISHED)' ]; then $(BIN)/python -m hwc.tools.fit_estimator '$(PUBLISHED)'; \
+	else echo 'skipped: no published figures at $(PUBLISHED)'; fi
 
 clean:
 	rm -rf .venv demo build dist *.egg-info

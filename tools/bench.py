@@ -1,5 +1,6 @@
 """`hwc bench`: time a bundle, beside the original where that is at hand."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,9 @@ import click
 from rich.table import Table
 
 from ..toolchain.bundle import Bundle
-from ..toolchain.codec import canonical
+from ..toolchain.codec import encode
+from ..toolchain.latency.drift import TOTAL
+from ..toolchain.report import Report
 from ..toolchain.timing import OPENINGS, Clock, Paired, Spread, Times, Timing, latency
 from . import options
 from .backends import open_backend
@@ -59,10 +62,28 @@ def command(
             timing = _timing(None if runs is None else math.ceil(runs / OPENINGS), clock)
             with original_opener(path, opened, backend, threads) as reference:
                 result = compare(opened, backend, reference, threads=threads, timing=timing)
+        predicted = predicted_of(opened.report(), result, threads)
     if as_json:
-        click.echo(canonical(result))
-    else:
-        console().print(_paired(result) if isinstance(result, Paired) else _alone(result))
+        click.echo(json.dumps({**encode(result), **predicted}, sort_keys=True))
+        return
+    console().print(_paired(result) if isinstance(result, Paired) else _alone(result))
+    if predicted:
+        us, off = predicted["predicted_us"], predicted["residual"]
+        click.echo(f"predicted {time_text(us)}, {off:+.1%} off")
+        if abs(off) > TOTAL:
+            click.echo("more than 10 % off: run hwc profile check, or compile again --remeasure")
+
+
+def predicted_of(report: Report, result: Paired | Times, threads: int) -> dict[str, float]:
+    """What the latency table said about one thread, and how far off that is of what was measured.
+
+    Empty where nothing was predicted of what was timed.
+    """
+    if report.predicted is None or threads != 1:
+        return {}
+    spread = result.b if isinstance(result, Paired) else result.spread
+    us = report.predicted.us
+    return {"predicted_us": us, "residual": us / spread[Clock.CPU].median - 1.0}
 
 
 def _timing(runs: int | None, clock: Clock) -> Timing:

@@ -13,8 +13,10 @@ from hwc.backends.ort_options import read_options
 from hwc.backends.ort_session import Options, open_session
 from hwc.toolchain.codec import parse
 from hwc.toolchain.errors import InputError
+from hwc.toolchain.origin import Origin
+from hwc.toolchain.report import Latency, Measured, Report
 from hwc.toolchain.timing import Clock, Interval, Open, Paired, Spread, Times
-from hwc.tools import loaded
+from hwc.tools import bench, loaded
 
 if TYPE_CHECKING:
     from hwc.tests.tools.conftest import Shop
@@ -107,3 +109,27 @@ def test_another_model_is_not_the_original(shop: "Shop", call: Call) -> None:
     result = call("bench", path, "--original", path / "model.onnx")
     assert isinstance(result.exception, InputError)
     assert "is not what" in str(result.exception)
+
+
+def _times(us: float) -> Times:
+    return Times(dict.fromkeys(Clock, Spread(us, us, us)), 10)
+
+
+PREDICTIONS = {
+    "too high": (110.0, 1, {"predicted_us": 110.0, "residual": 0.1}),
+    "too low": (80.0, 1, {"predicted_us": 80.0, "residual": -0.2}),
+    "of one thread, and two were timed": (110.0, 2, {}),
+    "nothing was predicted": (None, 1, {}),
+}
+
+
+@pytest.mark.parametrize(("us", "threads", "wanted"), PREDICTIONS.values(), ids=list(PREDICTIONS))
+def test_what_was_predicted_stands_beside_what_was_measured(
+    us: float | None, threads: int, wanted: dict[str, float]
+) -> None:
+    predicted = None if us is None else Latency(us, Origin.ESTIMATED, "a table")
+    report = Report("m", "host", "ort", Measured(1), Measured(1), predicted=predicted)
+    found = bench.predicted_of(report, _times(100.0), threads)
+    assert found == pytest.approx(wanted)
+    paired = Paired.with_itself(_times(100.0))
+    assert bench.predicted_of(report, paired, threads) == pytest.approx(wanted)

@@ -168,7 +168,11 @@ class Problem:
 
     def plan(self, proposal: Proposal) -> Plan:
         """The plan that a proposal's indices stand for."""
-        pairs = zip(self.graph.slots, proposal.indices, strict=True)
+        return self.plan_of(proposal.indices)
+
+    def plan_of(self, indices: Iterable[int]) -> Plan:
+        """The plan that indices stand for."""
+        pairs = zip(self.graph.slots, indices, strict=True)
         return Plan.of((slot.name, slot.choices[k]) for slot, k in pairs)
 
     def indices(self, plan: Plan) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from ...toolchain.accuracy.evaluator import Evaluator, Reference
 from ...toolchain.accuracy.metric import Metric
 from ...toolchain.accuracy.sensitivity import sensitivity
 from ...toolchain.latency.build_cost import refined
+from ...toolchain.latency.drift import TOTAL
 from ...toolchain.plan import Plan
 from ...toolchain.progress import Progress
 from ...toolchain.search.choose import Choice, choose
@@ -24,7 +25,7 @@ from .decide import Decisions
 
 ROUNDS = 4  # of measuring what was chosen and choosing again
 SETTLED = 0.03  # a price that near the measurement is believed
-STALE = 0.1  # beyond that the rows that a price rests on are measured again
+STALE = TOTAL  # beyond that the rows that a price rests on are measured again
 STRATEGIES: dict[str, type[Strategy]] = {"exact": Exact, "greedy": Greedy, "uniform": Uniform}
 
 
