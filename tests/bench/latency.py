@@ -22,15 +22,18 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from hwc.backends import ort
 from hwc.toolchain.device import load_profile
 from hwc.toolchain.latency.build_cost import from_table
 from hwc.toolchain.latency.cost import CostModel
 from hwc.toolchain.latency.merge import merge_tables
-from hwc.toolchain.latency.probes import MIXED_PROFILE, probe_plans
+from hwc.toolchain.latency.observed import anchor_us as anchor_us_of
+from hwc.toolchain.latency.probes import MIXED_PROFILE, probe_plans, uniform
 from hwc.toolchain.latency.table import LatencyTable, Mode
-from hwc.toolchain.plan import Plan
+from hwc.toolchain.plan import Plan, Precision
 from hwc.toolchain.progress import Silent
 from hwc.toolchain.search.problem import Problem
+from hwc.toolchain.timing import Clock, Timing, paired_latency
 from hwc.tools.stages.search import weight_bytes
 from scipy.stats import spearmanr
 from support.compilation import write_json
@@ -41,6 +44,7 @@ from support.tables import markdown, say
 
 PLANS = 60
 AGAIN = 12  # plans that are measured twice
+RUNS = 40  # of each plan, in turns with the fp32 build
 PRICED = 20_000  # plans that are priced at once
 SEED = 7
 FEWEST = 3  # tables to borrow from
@@ -86,8 +90,20 @@ def table_of(it: Subject) -> float:
 
 
 def measured(it: Subject, plans: list[Plan]) -> Times:
-    """What the plans take."""
-    return np.array([it.meter.one(plan).total_us for plan in plans])
+    """What the plans take: the fp32 build's time in the table, by what turns with it say."""
+    with LatencyTable.open(it.meter.path) as table:
+        anchor_us = anchor_us_of(table, it.meter.setting, it.space.slots)
+    assert anchor_us is not None  # the table was just measured
+    anchor = uniform(it.space.slots, Precision.FP32)
+    return np.array([anchor_us / _speed_up(it, anchor, plan) for plan in plans])
+
+
+def _speed_up(it: Subject, anchor: Plan, plan: Plan) -> float:
+    """Each build is opened anew: sessions of one model differ for as long as they live."""
+    options = ort.Options(threads=1)
+    sides = (ort.Session(it.space.writer.write(which), options) for which in (anchor, plan))
+    timing = Timing(min_runs=RUNS, max_runs=RUNS)
+    return paired_latency(*sides, it.prepared.feeds, timing).ratio[Clock.CPU].value
 
 
 def rows_of(it: Subject, cost: CostModel, plans: list[Plan]) -> npt.NDArray[np.intp]:
@@ -211,20 +227,26 @@ def main() -> None:
                 f"{case.name}: {len(it.space.slots.slots)} slots, table in {study.seconds:.1f} s, "
                 f"{us:.1f} us a plan and 100 slots, {rate:,.0f} plans/s"
             )
+            found = study.outcomes(isolated=asked.isolated)
+            for outcome in found:
+                say("  " + "  ".join(outcome.cells()))
+            rows += [(case.name, *outcome.cells()) for outcome in found]
             figures[case.name] = {
                 "seconds": study.seconds,
                 "plans_per_second": rate,
                 "us_per_100_slots": us,
+                "outcomes": [asdict(outcome) for outcome in found],
             }
-        for study in studies:
+            if asked.out:
+                write_json(asked.out, figures)
+        for study in studies:  # what others say of a model, once all are there
             model = study.it.case.name
-            found = study.outcomes(isolated=asked.isolated)
             kin = family(model)
             others = [s.it.meter.path for s in studies if family(s.it.case.name) != kin]
             if len(others) >= FEWEST:
-                found.append(study.borrowed(others, folder))
-            rows += [(model, *outcome.cells()) for outcome in found]
-            figures[model]["outcomes"] = [asdict(outcome) for outcome in found]
+                borrowed = study.borrowed(others, folder)
+                rows.append((model, *borrowed.cells()))
+                figures[model]["borrowed"] = asdict(borrowed)
     say(markdown(head, rows))
     say(f"borrowed: from {len(studies)} models less the model's own family")
     if asked.out:

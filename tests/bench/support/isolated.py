@@ -1,6 +1,7 @@
 """Kernels timed alone, each in a graph of its own: what most latency tables hold."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +47,12 @@ def _alone(it: Subject, model: ir.Model, slot: Slot, choice: NodeChoice) -> floa
     reads = list(_reads(nodes))
     if not slot.outputs or any(value.shape is None for value in reads):
         return 0.0
-    part = ir.convenience.extract(model.graph, [str(v.name) for v in reads], list(slot.outputs))
+    try:
+        part = ir.convenience.extract(model.graph, [str(v.name) for v in reads], list(slot.outputs))
+    except ValueError:  # a branch reads values from around it
+        return 0.0
     cut = ir.Model(part, ir_version=model.ir_version)
-    single = SlotGraph((slot,), ())
+    single = SlotGraph((replace(slot, rides=""),), ())  # alone, it rides on nothing
     writer = PlanWriter(cut, single, dialect=it.space.writer.dialect, ranges=it.space.writer.ranges)
     plan = Plan.of({slot.name: choice})
     (build,) = ort.time_builds([writer.write(plan)], _feeds(reads), runs=RUNS, threads=1)
