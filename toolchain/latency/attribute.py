@@ -17,6 +17,7 @@ CONVERSIONS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Pad", "ReorderInput"}
     | {"ReorderOutput"}
 )
+_PRODUCT = re.compile("MatMul|Gemm|Conv")  # in the name of a kernel, an op or a slot's key
 # What ONNX Runtime appends to the name of a tensor that it splits or moves a conversion across.
 _APPENDED = re.compile(r"(_token_\d+|_pre_q|_q|_dq|/duplicated)$")
 
@@ -62,6 +63,7 @@ def attribute(
         if edge is not None:
             result.edges[edge] = result.edges.get(edge, nothing) + us
         elif slot is not None:
+            slot = owners.product(kernel.op, slot)
             result.slots[slot] = result.slots.get(slot, nothing) + us
         else:
             result.rest = result.rest + us
@@ -105,6 +107,18 @@ class _Owners:
         # A weight's DequantizeLinear bears the name of its node: it runs where none was fused.
         named = next((slot for slot in map(self._by_name, tensors) if slot is not None), None)
         return self._writer[known] if named is None and known else named, edge
+
+    def product(self, op: str, slot: int) -> int:
+        """The slot of the matrix product whose kernel writes what the slot after it would write.
+
+        4-bit products take the bias Add that follows into their own kernel, an fp32 one does not.
+        """
+        own = self._slots.slots[slot]
+        if not _PRODUCT.search(op) or _PRODUCT.search(f"{own.op} {own.key}"):
+            return slot
+        before = (edge.producer for edge in self._slots.edges if slot in edge.consumers)
+        products = [i for i in before if i >= 0 and _PRODUCT.search(self._slots.slots[i].op)]
+        return products[0] if products else slot
 
     def _by_name(self, name: str) -> int | None:
         """The slot of the node that a kernel is named after: `Mul_43/QuickGeluFusion/`."""

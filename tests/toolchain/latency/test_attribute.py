@@ -1,7 +1,7 @@
 """Each kernel's time goes to a slot, to a tensor that changes its form, or to the rest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -161,6 +161,20 @@ def test_owners(case: list[Ran]) -> None:
             rest += us
     assert (shares.slots, shares.edges, shares.rest) == (slots, edges, rest)
     assert shares.total == 2.0 ** len(case) - 1
+
+
+def test_a_product_that_took_the_bias_along_is_the_product() -> None:
+    """ONNX Runtime's 4-bit product writes what the Add after it would have written."""
+    product, bias = slot("product", "MatMul", ["product"], "x", "p"), SLOTS.slots[3]
+    bias = replace(bias, inputs=("p",))
+    edges = (Edge("p", 0, (1,), 8), Edge("y", 1, (), 8, is_output=True))
+    graph = ran_graph([Ran("product", "MatMulNBits", ("x",), "y", "product")])
+    times = [(KernelTime.of(node, np.zeros(0)), np.array([7.0])) for node in graph]
+    shares = attribute(times, graph, SlotGraph((product, bias), edges))
+    assert shares.slots == {0: 7.0}
+    own = ran_graph([Ran("add", "Add", ("p",), "y", "add")])
+    times = [(KernelTime.of(node, np.zeros(0)), np.array([7.0])) for node in own]
+    assert attribute(times, own, SlotGraph((product, bias), edges)).slots == {1: 7.0}
 
 
 def test_nothing_ran() -> None:

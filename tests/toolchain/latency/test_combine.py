@@ -27,9 +27,14 @@ def test_one_build_speaks_for_itself() -> None:
     assert combine_timings([alone]) == alone
 
 
-def test_the_median_and_all_runs() -> None:
-    both = combine_timings([timing(10.0), timing(40.0), timing(12.0)])
-    assert (both.median_us, both.runs, both.cpu_us) == (12.0, 24, 12.0)
+def test_the_mean_and_all_runs() -> None:
+    both = combine_timings([timing(10.0), timing(40.0), timing(13.0)])
+    assert (both.median_us, both.runs, both.cpu_us) == (21.0, 24, 21.0)
+
+
+def test_the_extremes_of_many_builds_do_not_count() -> None:
+    times = [1.0, *[10.0] * 8, 900.0]
+    assert combine_timings([timing(us) for us in times]).median_us == 10.0
 
 
 def test_builds_that_agree_keep_their_own_spread() -> None:
