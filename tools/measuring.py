@@ -115,9 +115,7 @@ def _profile(request: ProfileRequest, model: str, target: Target, progress: Prog
     space, meter = ground(request, model, target, progress)
     probes = probe_plans(space.slots, request.probes)
     with LatencyTable.open(meter.path, Mode.WRITE) as table:
-        if request.remeasure:
-            meter.forget(table)
-        measured = meter.measure(table, probes, progress)
+        measured = meter.measure(table, probes, progress, again=request.remeasure)
         keys = {slot.key for slot in space.slots.slots}
         rows = sum(row.key in keys for row in table.kernels(meter.setting))
     plans = held_out(space.slots, request.checks if measured else 0)

@@ -255,3 +255,25 @@ def test_wrong_imports(
     result = call(*engine, *more)
     assert isinstance(result.exception, error)
     assert text in str(result.exception)
+
+
+def test_measuring_again_loses_nothing_on_the_way(
+    call: Call, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted, the old rows are still there; let through, the new ones are alone."""
+    profile(call, place, "--probes", 6)
+    before = {build.build.id: build for build in builds(place)}
+    real = price.store
+
+    def interrupted(*arguments: object, **named: object) -> None:
+        real(*arguments, **named)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(price, "store", interrupted)
+    assert profile(call, place, "--remeasure").exit_code != 0
+    after = {build.build.id: build for build in builds(place)}
+    assert set(after) == set(before)
+    assert sum(after[build] != before[build] for build in before) == 1
+    monkeypatch.setattr(price, "store", real)
+    profile(call, place, "--remeasure")
+    assert len(builds(place)) == BUILDS

@@ -17,7 +17,7 @@ from . import records
 from .combine import combine_boundaries, combine_kernels
 from .records import BOUNDARIES, BUILDS, KERNELS, Columns, Record
 from .rows import BoundaryRow, BuildRow, KernelRow, MeasuredBuild
-from .schema import Mode, connect, translated
+from .schema import SCHEMA_VERSION, Mode, connect, translated
 from .timing import Setting
 
 __all__ = ["BoundaryRow", "BuildRow", "KernelRow", "LatencyTable", "Mode", "default_path"]
@@ -43,7 +43,7 @@ def _file_name(word: str) -> str:
 
 
 def _folder() -> Path:
-    return platformdirs.user_cache_path("hwc") / "tables"
+    return platformdirs.user_cache_path("hwc") / "tables" / f"v{SCHEMA_VERSION}"
 
 
 class LatencyTable:

@@ -9,7 +9,7 @@ from ...toolchain.engine import TimeBuilds
 from ...toolchain.latency import build_cost
 from ...toolchain.latency.cost import CostModel
 from ...toolchain.latency.measure import Measurement, measurements
-from ...toolchain.latency.observed import anchor_us, graph_digest, lacking, store
+from ...toolchain.latency.observed import anchor_us, build_id, graph_digest, lacking, store
 from ...toolchain.latency.probes import probe_plans
 from ...toolchain.latency.table import LatencyTable, Mode
 from ...toolchain.latency.timing import Setting
@@ -48,37 +48,54 @@ class Meter:
         Returns:
             The cost model, and whether something was measured for it just now.
         """
-        measured = 0
+        if not again and self.path.exists():
+            with LatencyTable.open(self.path) as table:
+                if build_cost.covers(table, self.setting, self.writer.slots):
+                    return self._cost(table), False
         with LatencyTable.open(self.path, Mode.WRITE) as table:
-            if again:
-                self.forget(table)
-            if not build_cost.covers(table, self.setting, self.writer.slots):
-                measured = self.measure(table, probe_plans(self.writer.slots), progress)
+            measured = self.measure(table, probe_plans(self.writer.slots), progress, again=again)
             return self._cost(table), measured > 0
 
-    def measure(self, table: LatencyTable, plans: Sequence[Plan], progress: Progress) -> int:
-        """Measure those of the plans that the table lacks; how many they were."""
+    def measure(
+        self,
+        table: LatencyTable,
+        plans: Sequence[Plan],
+        progress: Progress,
+        *,
+        again: bool = False,
+    ) -> int:
+        """Measure those of the plans that the table lacks; how many they were.
+
+        Args:
+            table: Where to; each build is in it as soon as it is done.
+            plans: What to build, the all-fp32 plan first.
+            progress: Told of each build.
+            again: Measure all of them, each in the place of what the table held of it, and at last
+                take this model's other builds out.
+        """
         slots = self.writer.slots
-        wanted = lacking(table, self.setting, slots, plans)
+        wanted = list(plans) if again else lacking(table, self.setting, slots, plans)
         if not wanted:
             return 0
-        anchor = anchor_us(table, self.setting, slots)
+        anchor = None if again else anchor_us(table, self.setting, slots)
         with progress.stage("measure kernels in place", len(wanted)) as step:
             for found in self._measurements(wanted, anchor):
                 store(table, self.setting, slots, found, path=self.model)
                 step()
+        if again:
+            self._forget_but(table, wanted)
         return len(wanted)
 
-    def forget(self, table: LatencyTable) -> None:
-        """Take this model's builds out of the table."""
+    def _forget_but(self, table: LatencyTable, plans: Sequence[Plan]) -> None:
+        """Take this model's builds of other plans out of the table."""
         model = graph_digest(self.writer.slots)
-        table.forget(
-            self.setting, [row.id for row in table.builds(self.setting) if row.model == model]
-        )
+        ids = {build_id(self.writer.slots, plan) for plan in plans}
+        old = [row.id for row in table.builds(self.setting) if row.model == model]
+        table.forget(self.setting, [build for build in old if build not in ids])
 
     def one(self, plan: Plan) -> Measurement:
         """One plan, measured now; the table does not change."""
-        with LatencyTable.open(self.path, Mode.WRITE) as table:
+        with LatencyTable.open(self.path) as table:
             anchor = anchor_us(table, self.setting, self.writer.slots)
         return next(self._measurements([plan], anchor))
 
