@@ -75,14 +75,18 @@ def command(
 
 
 def predicted_of(report: Report, result: Paired | Times, threads: int) -> dict[str, float]:
-    """What the latency table said about one thread, and how far off that is of what was measured.
+    """What the latency table says about one thread, and how far off that is of what was measured.
 
-    Empty where nothing was predicted of what was timed.
+    Where the original ran beside the bundle, its time now over its time when it was compiled says
+    how fast the machine is, and the prediction is scaled so. Empty where nothing was predicted of
+    what was timed.
     """
     if report.predicted is None or threads != 1:
         return {}
-    spread = result.b if isinstance(result, Paired) else result.spread
-    us = report.predicted.us
+    spread, speed = (result.b if isinstance(result, Paired) else result.spread), 1.0
+    if isinstance(result, Paired) and report.original.latency is not None:
+        speed = result.a[Clock.CPU].median / report.original.latency.us
+    us = report.predicted.us * speed
     return {"predicted_us": us, "residual": us / spread[Clock.CPU].median - 1.0}
 
 

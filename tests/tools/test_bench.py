@@ -133,3 +133,15 @@ def test_what_was_predicted_stands_beside_what_was_measured(
     assert found == pytest.approx(wanted)
     paired = Paired.with_itself(_times(100.0))
     assert bench.predicted_of(report, paired, threads) == pytest.approx(wanted)
+
+
+def test_a_slower_machine_is_not_the_prediction_s_fault() -> None:
+    """The original takes 1.5 times what it took when the bundle was made."""
+    then = Latency(200.0, Origin.MEASURED, "a clock")
+    predicted = Latency(110.0, Origin.ESTIMATED, "a table")
+    report = Report("m", "host", "ort", Measured(1, then), Measured(1), predicted=predicted)
+    now = {clock: Spread(us, us, us) for clock, us in zip(Clock, (300.0, 300.0), strict=True)}
+    paired = replace(Paired.with_itself(_times(150.0)), a=now)
+    assert bench.predicted_of(report, paired, 1) == pytest.approx(
+        {"predicted_us": 165.0, "residual": 0.1}
+    )

@@ -1,7 +1,7 @@
 """Measuring slots in place: whole builds in turns, each kernel's time given to its slot."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,7 @@ class Measurement:
         fixed_us: Time of a run that belongs to no slot and no edge, in microseconds.
         total_us: Typical time of a whole run without the profiler, in microseconds.
         runs: How many runs that rests on.
+        scale: What times were multiplied with: the machine's speed then over its speed now.
     """
 
     plan: Plan
@@ -61,6 +62,7 @@ class Measurement:
     fixed_us: float
     total_us: float
     runs: int
+    scale: float = 1.0
 
 
 def measurements(
@@ -105,7 +107,8 @@ def measurement(
     """Share out the times of one build, each multiplied with `scale`."""
     whole = typical(build.total_us)
     found = attribute(list(_times(build, whole, scale)), build.graph, graph)
-    return shared_out(graph, plan, found, total_us=whole * scale, runs=len(build.total_us))
+    shared = shared_out(graph, plan, found, total_us=whole * scale, runs=len(build.total_us))
+    return replace(shared, scale=scale)
 
 
 def shared_out(
