@@ -10,47 +10,56 @@ import numpy.typing as npt
 from ..problem import Floats, Indices, Objective, Problem
 from .frontier import MOST_STATES, Frontier
 
-_GRID = 8  # weights of several figures are eighths
-_LEAST = 1e-3  # of a figure that a way to finish does not care about: it decides between equals
+_GRID = 8  # weights of several limited figures are eighths
+_TRADES = np.geomspace(1e-3, 1e3, 8)  # weights of the objective, in units of its range
+_FINER = 3  # times that the widest gaps between ways are split, with one limited figure
+_SPLIT = 8  # gaps at a time
+_TIE = 1e-9  # weight of the objective where only the limits count: it decides between equals
+_LEAST = 1e-3  # weight of a limited figure where others count
 _ROUNDS = 3  # in which a settled frontier finds a better reference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bounds:
-    """P ways to finish a plan from each of J states, and what each takes of R limited figures.
+    """P ways to finish a plan from each of J states, and what each takes of R figures.
 
-    With one figure there is one way, the cheapest. With several there is one for each of a grid of
-    weights, the least weighted sum. A way is a rule from state to choice: who follows it from a
-    state pays exactly `togo`, and after its first step `togo` of the next state is the rest. So a
-    plan that some way finishes within its limits at one step has a choice left at the next.
+    The figures are the limited ones and, last, the objective. A way is a rule from state to choice:
+    the least weighted sum of the figures. Who follows it from a state pays exactly `togo`, and
+    after its first step `togo` of the next state is the rest; so a plan that some way finishes
+    within its limits at one step has a choice left at the next. The first ways minimise limited
+    figures alone: with one of them, the very first is the cheapest completion there is.
 
     Attributes:
         problem: Whose plans they are.
         frontier: The states.
-        resources: The R figures.
+        limited: The limited figures.
+        objective: The figure to be kept low within them.
         price: What each choice takes by itself; shape (S, K, R), infinite where it is not legal.
         charges: Whether a conversion is charged to each figure; shape (R,).
         togo: What is paid from each state on; shape (J, P, R).
         ways: The choice that each way takes; shape (J, P).
         fixed: What every plan pays; shape (R,).
+        frugal: How many of the first ways minimise limited figures alone.
     """
 
     problem: Problem
     frontier: Frontier
-    resources: tuple[Objective, ...]
+    limited: tuple[Objective, ...]
+    objective: Objective
     price: Floats
     charges: npt.NDArray[np.bool_]
     togo: Floats
     ways: npt.NDArray[np.intp]
     fixed: Floats
+    frugal: int
 
     @classmethod
     def of(
         cls,
         problem: Problem,
-        resources: Sequence[Objective] = (Objective.LATENCY,),
+        limited: Sequence[Objective] = (Objective.LATENCY,),
         *,
-        weights: Floats | None = None,
+        objective: Objective = Objective.DROP,
         reference: Indices | None = None,
         most: int = MOST_STATES,
     ) -> "Bounds":
@@ -58,58 +67,80 @@ class Bounds:
 
         Args:
             problem: Its legal choices count, not its limits.
-            resources: The figures that will be limited.
-            weights: One way for each row of weights, each figure in units of its range; shape
-                (P, R). None: a grid.
+            limited: The figures that will be limited.
+            objective: The figure to be kept low.
             reference: A plan that shall be finished at its true price even where the states had to
-                be settled; shape (S,).
+                be settled; shape (S,). None: one is found.
             most: How many states there may be before one slot.
         """
-        weights = _grid(len(resources)) if weights is None else np.asarray(weights, float)
-        bounds = cls._over(problem, resources, weights, Frontier.of(problem, reference, most=most))
+        figures = (*limited, objective)
+        weights = _weights(len(limited))
+        bounds = cls._over(problem, figures, Frontier.of(problem, reference, most=most), weights)
         for _ in range(0 if bounds.frontier.exact or reference is not None else _ROUNDS):
-            better = Frontier.of(problem, bounds.cheapest(), most=most)
-            bounds = cls._over(problem, resources, weights, better)
+            frontier = Frontier.of(problem, bounds.plans()[0], most=most)
+            bounds = cls._over(problem, figures, frontier, weights)
+        for _ in range(_FINER if len(limited) == 1 else 0):
+            finer = _split(weights, bounds.totals() / _ranges(bounds.price))
+            weights = np.concatenate([weights, finer])
+            bounds = cls._over(problem, figures, bounds.frontier, weights)
         return bounds
 
     @classmethod
     def _over(
         cls,
         problem: Problem,
-        resources: Sequence[Objective],
-        weights: Floats,
+        figures: tuple[Objective, ...],
         frontier: Frontier,
+        shares: Floats,
     ) -> "Bounds":
-        price = np.stack([_table(problem, r) for r in resources], axis=-1)
+        price = np.stack([_table(problem, figure) for figure in figures], axis=-1)
         price[~problem.legal] = np.inf
-        charges = np.array([r is Objective.LATENCY for r in resources])
+        charges = np.array([figure is Objective.LATENCY for figure in figures])
         fixed = {Objective.LATENCY: problem.cost.fixed_us, Objective.SIZE: problem.fixed_size}
-        units = weights / _ranges(price)
-        togo = np.zeros((len(frontier.after), len(weights), len(resources)))
+        weights = shares / _ranges(price)
+        togo = np.zeros((len(frontier.after), *weights.shape))
         ways = np.zeros(togo.shape[:2], np.intp)
         formats = problem.cost.wiring.formats
         for slot in reversed(range(len(price))):
             states = slice(frontier.starts[slot], frontier.starts[slot + 1])
             after = frontier.after[states][:, formats[slot]]
             us = frontier.boundary_us[states][:, formats[slot]]
-            paid = price[slot] + us[..., None] * charges
-            total = paid[:, :, None] + togo[after]  # (states, K, P, R)
-            best = np.einsum("jkpr,pr->jkp", total, units).argmin(axis=1)
+            total = (price[slot] + us[..., None] * charges)[:, :, None] + togo[after]
+            best = np.einsum("jkpr,pr->jkp", total, weights).argmin(axis=1)
             ways[states] = best
             togo[states] = np.take_along_axis(total, best[:, None, :, None], axis=1)[:, 0]
-        start = np.array([float(fixed.get(r, 0.0)) for r in resources])
-        return cls(problem, frontier, tuple(resources), price, charges, togo, ways, start)
+        start = np.array([float(fixed.get(figure, 0.0)) for figure in figures])
+        *limited, objective = figures
+        return cls(
+            problem=problem,
+            frontier=frontier,
+            limited=tuple(limited),
+            objective=objective,
+            price=price,
+            charges=charges,
+            togo=togo,
+            ways=ways,
+            fixed=start,
+            frugal=int((shares[:, -1] == _TIE).sum()),
+        )
 
-    def least(self) -> Floats:
+    def totals(self) -> Floats:
         """What each way takes from the start, with what every plan pays; shape (P, R)."""
-        least: Floats = self.togo[0] + self.fixed
-        return least
+        totals: Floats = self.togo[0] + self.fixed
+        return totals
+
+    def worst(self) -> float:
+        """The objective with every slot at its worst, or 1."""
+        own = self.price[..., -1]
+        return float(np.where(np.isfinite(own), own, 0.0).max(axis=1).sum()) or 1.0
 
     def plans(self) -> Indices:
-        """The plan of each way from the start; shape (P, S)."""
+        """The plan of each way from the start; shape (P, S).
+
+        Each is the best plan there is within limits of what it takes itself.
+        """
         count = self.ways.shape[1]
-        columns = np.arange(count)
-        state = np.zeros(count, np.intp)
+        columns, state = np.arange(count), np.zeros(count, np.intp)
         plans = np.zeros((count, len(self.price)), np.intp)
         for slot in range(len(self.price)):
             plans[:, slot] = self.ways[state, columns]
@@ -117,15 +148,10 @@ class Bounds:
             state = self.frontier.after[state, taken]
         return plans
 
-    def cheapest(self) -> Indices:
-        """The plan of the way that takes least of the first figure; shape (S,)."""
-        plan: Indices = self.plans()[self.least()[:, 0].argmin()]
-        return plan
 
-
-def _table(problem: Problem, resource: Objective) -> Floats:
+def _table(problem: Problem, figure: Objective) -> Floats:
     """What each choice takes of a figure; shape (S, K)."""
-    match resource:
+    match figure:
         case Objective.LATENCY:
             return problem.cost.node_us.copy()
         case Objective.SIZE:
@@ -143,7 +169,26 @@ def _ranges(price: Floats) -> Floats:
     return np.where(span > 0.0, span, 1.0)
 
 
-def _grid(count: int) -> Floats:
-    """Weights of `count` figures that add up to 1, each above 0; shape (P, count)."""
-    steps = [w for w in product(range(_GRID + 1), repeat=count) if sum(w) == _GRID]
-    return np.maximum(np.array(steps, float) / _GRID, _LEAST)
+def _weights(limited: int) -> Floats:
+    """Weights of limited figures and, last, of the objective; shape (P, limited + 1)."""
+    steps = [w for w in product(range(_GRID + 1), repeat=limited) if sum(w) == _GRID]
+    grid = np.maximum(np.array(steps, float) / _GRID, _LEAST)
+    trades = np.array([_TIE, *_TRADES])
+    column = np.repeat(trades, len(grid))[:, None]
+    return np.concatenate([np.tile(grid, (len(trades), 1)), column], axis=1)
+
+
+def _split(weights: Floats, totals: Floats) -> Floats:
+    """Weights (_SPLIT, 2) that find a way between two neighbours if there is one; from (P, 2) each.
+
+    The weighted sum that is equal for both has its least where the front between them is lowest
+    (Cohon, Church and Sheer, 1979: the noninferior set estimation method).
+    """
+    order = np.lexsort((weights[:, 1], totals[:, 0]))
+    rise, fall = np.diff(totals[order], axis=0).T * [[1.0], [-1.0]]
+    worth = rise * np.log((totals[order][:-1, 1] + _LEAST) / (totals[order][1:, 1] + _LEAST))
+    widest = np.argsort(-worth, kind="stable")[:_SPLIT]
+    open_gaps = (rise[widest] > _TIE) & (fall[widest] > _TIE)
+    trades = rise[widest] / np.where(open_gaps, fall[widest], 1.0)
+    found = np.stack([np.ones(len(trades)), trades], axis=1)
+    return np.where(open_gaps[:, None], found, weights[-1])

@@ -27,6 +27,7 @@ STATE_COLUMNS = (
     "last_activation_bits",
     "second_last_weight_bits",
     "second_last_activation_bits",
+    "guide_so_far",  # log(predicted loss of the best way to finish now / at the start)
 )
 PRICE_COLUMNS = (
     "conversion",  # log(1 + what this choice pays for conversions now over its fair share)
@@ -34,10 +35,15 @@ PRICE_COLUMNS = (
     "log_slack_after",  # log(1 + the same over the fair share of each slot that is left)
     "fits",
     "cheapest",
+    "guide",  # log(predicted loss of the best way to finish after this choice / of all), halved
+    "guided",  # whether it is the choice of that best way
 )
 CONTEXT = (*SLOT_COLUMNS, *STATE_COLUMNS)
 OPTION = (*CHOICE_COLUMNS, *TIME_COLUMNS, *PRICE_COLUMNS)
 WIDTH = len(CONTEXT) + K_MAX * len(OPTION)
+
+_TINY = 1e-30
+_OUTSIDE = (0.0, 1.0, 1.0)  # fp32
 
 Bools = npt.NDArray[np.bool_]
 Observations = npt.NDArray[np.float32]
@@ -49,22 +55,36 @@ def split(observations: Observations) -> tuple[Observations, Observations]:
     return context, options.reshape(len(options), K_MAX, len(OPTION))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Options:
-    """What each lane may do now: arrays of shape (N, K_MAX, ...)."""
+    """What each lane may do now.
 
-    paid: Floats  # (N, K, R)
-    conversion: Floats  # (N, K)
+    Attributes:
+        paid: What each choice takes of each figure; shape (N, K, R).
+        conversion: The microseconds of it that go into conversions; shape (N, K).
+        after: The state after it; shape (N, K).
+        slack: What is left of the tightest limit when it is followed by the cheapest way to finish,
+            as a fraction of the limit; shape (N, K), -inf where there is no such choice.
+        promise: The least predicted objective of the ways to finish after it that keep the limits;
+            shape (N, K), infinite where none does.
+        fits: Whether one does; shape (N, K).
+        cheapest: The choice with most slack; shape (N,).
+    """
+
+    paid: Floats
+    conversion: Floats
     after: Indices
-    slack: Floats  # least over the figures, of the best way to finish, over the budget
+    slack: Floats
+    promise: Floats
     fits: Bools
-    cheapest: Indices  # (N,)
+    cheapest: Indices
 
 
 class Episodes:
     """N lanes, each an episode on one of several tasks.
 
-    A lane whose plan is complete stays as it is, with choice 0 alone allowed, until it is reset.
+    A lane whose plan is complete stays as it is and sees zeros, with choice 0 alone allowed, until
+    it is reset.
 
     Args:
         tasks: What may be played; their bounds limit the same figures in the same order.
@@ -74,21 +94,23 @@ class Episodes:
     def __init__(self, tasks: Sequence[Task], starts: Sequence[Start]) -> None:
         self.tasks = tasks
         self._tables = Tables.of(tasks)
-        count, resources = len(starts), len(tasks[0].bounds.resources)
+        count, figures = len(starts), len(tasks[0].bounds.fixed)
         depth = max(len(task.problem.graph.slots) for task in tasks)
         self._lanes = np.arange(count)
         self._task = np.zeros(count, np.intp)
         self._state: Indices = np.zeros(count, np.intp)
         self._row: npt.NDArray[np.intp] = np.zeros(count, np.intp)
-        self._end = np.zeros(count, np.intp)
         self._first = np.zeros(count, np.intp)
-        self._spent = np.zeros((count, resources))
-        self._limit = np.ones((count, resources))
+        self._end = np.zeros(count, np.intp)
+        self._spent = np.zeros((count, figures))
+        self._limit = np.ones((count, figures - 1))
         self._reference = np.zeros(count)
-        self._scale = np.ones(count)
-        self._plans = np.zeros((count, depth + 1), np.intp)
-        self._told = np.zeros((count, depth + 2, 3))  # format, weight bits, activation bits
+        self._scale = np.ones(count)  # fp32's time over the limit on latency
         self._constant = np.zeros((count, 2))
+        self._promised = np.zeros(count)
+        self._plans = np.zeros((count, depth + 1), np.intp)
+        self._told = np.zeros((count, depth + 2, 3))  # as in Tables; the last is the outside
+        self._options: _Options | None = None
         self.reset(self._lanes, starts)
 
     def __len__(self) -> int:
@@ -102,13 +124,7 @@ class Episodes:
         """
         for lane, start in zip(lanes, starts, strict=True):
             self._start(int(lane), start)
-        self._options = self._look()
-
-    def plan(self, lane: int) -> Indices:
-        """What a lane has chosen so far, zeros beyond; shape (S,)."""
-        slots = len(self.tasks[self._task[lane]].problem.graph.slots)
-        plan: Indices = self._plans[lane, :slots].copy()
-        return plan
+        self._options = None
 
     @property
     def done(self) -> Bools:
@@ -116,9 +132,19 @@ class Episodes:
         done: Bools = self._row == self._end
         return done
 
+    def plan(self, lane: int) -> Indices:
+        """What a lane has chosen so far, zeros beyond; shape (S,)."""
+        plan: Indices = self._plans[lane, : self._end[lane] - self._first[lane]].copy()
+        return plan
+
     def masks(self) -> Bools:
         """Which choices leave a plan that can be finished within its limits; (N, K_MAX)."""
-        return self._options.fits
+        return self._look().fits
+
+    def guided(self) -> Indices:
+        """The next step of the plan that is predicted to lose least; shape (N,)."""
+        guided: Indices = self._look().promise.argmin(axis=1)
+        return guided
 
     def step(self, actions: Indices) -> tuple[Floats, Indices]:
         """Decide the next slot of each lane.
@@ -131,110 +157,126 @@ class Episodes:
             Rewards, shape (N,): log((reference + eps) / (loss + eps)) where a plan was completed by
             this step, else 0; and the choices that were taken, shape (N,).
         """
-        now, lanes = self._options, self._lanes
+        now, lanes = self._look(), self._lanes
         taken = np.where(now.fits[lanes, actions], actions, now.cheapest)
-        going = ~self.done
-        position = self._row - self._first
+        going, position = ~self.done, self._row - self._first
         self._plans[lanes, position] = taken
         self._told[lanes, position] = self._tables.told[self._row, taken]
         self._spent += now.paid[lanes, taken]
         self._state = now.after[lanes, taken]
         self._row = self._row + going
-        rewards = self._judge(going & self.done)
-        self._options = self._look()
-        return rewards, taken
+        self._options = None
+        return self._judge(going & self.done), taken
 
     def observe(self) -> Observations:
         """What a policy sees of each lane; shape (N, WIDTH), see CONTEXT, OPTION and `split`."""
-        tables, now, lanes, row = self._tables, self._options, self._lanes, self._row
-        count = len(lanes)
-        fair = 1.0 / np.maximum(self._end - self._first, 1)  # of the budget
-        left = np.maximum(self._end - row, 1) * fair
-        slack = now.slack[lanes, now.cheapest]
-        remaining = (1.0 - self._spent / self._limit).min(axis=1)
-        position = row - self._first
-        weights = tables.weights[row]
-        read = self._told[lanes[:, None], tables.producers[row]]
-        formats = [((read[..., 0] == f) * weights).sum(axis=1) for f in range(len(FORMATS))]
-        state = [
-            remaining,
-            remaining - slack,
+        seen = np.zeros((len(self), WIDTH), np.float32)
+        edges = len(SLOT_COLUMNS), len(CONTEXT)
+        seen[:, : edges[0]] = self._tables.slots[self._row]
+        seen[:, edges[0] : edges[1]] = np.clip(np.stack(self._state_columns(), 1), -LIMIT, LIMIT)
+        options = seen[:, edges[1] :].reshape(len(self), K_MAX, len(OPTION))
+        own, timed = len(CHOICE_COLUMNS), len(CHOICE_COLUMNS) + len(TIME_COLUMNS)
+        options[..., :own] = self._tables.choices[self._row]
+        scale = self._scale[:, None, None]
+        options[..., own:timed] = log_times(self._tables.times[self._row], scale)
+        prices = np.clip(np.stack(self._price_columns(), 2), -LIMIT, LIMIT)
+        options[..., timed:] = prices * options[..., :1]
+        seen[self.done] = 0.0
+        return seen
+
+    def _state_columns(self) -> list[Floats]:
+        """One array of shape (N,) for each of STATE_COLUMNS."""
+        now, lanes, position = self._look(), self._lanes, self._row - self._first
+        slack = now.slack.max(axis=1)
+        left = (1.0 - self._spent[:, :-1] / self._limit).min(axis=1)
+        weights = self._tables.weights[self._row]
+        read = self._told[lanes[:, None], self._tables.producers[self._row]]
+        written = (read[..., :1] == np.arange(len(FORMATS))) * weights[..., None]
+        epsilon = self._tables.epsilon[self._task]
+        promise = now.promise.min(axis=1)
+        return [
+            left,
+            left - slack,
             slack,
-            np.log1p(np.maximum(slack, 0.0) / left),
+            np.log1p(np.maximum(slack, 0.0) / self._share_left()),
             *self._constant.T,
-            *formats,
+            *written.sum(axis=1).T,
             *(read[..., 1:] * weights[..., None]).sum(axis=1).T,
             *self._told[lanes, position - 1, 1:].T,
             *self._told[lanes, position - 2, 1:].T,
+            np.log((promise + epsilon) / (self._promised + epsilon)),
         ]
-        out = np.zeros((count, WIDTH), np.float32)
-        edge = len(SLOT_COLUMNS)
-        out[:, :edge] = tables.slots[row]
-        out[:, edge : len(CONTEXT)] = np.clip(np.stack(state, axis=1), -LIMIT, LIMIT)
-        options = out[:, len(CONTEXT) :].reshape(count, K_MAX, len(OPTION))
-        c, t = len(CHOICE_COLUMNS), len(CHOICE_COLUMNS) + len(TIME_COLUMNS)
-        scale = self._scale[:, None]
-        options[..., :c] = tables.choices[row]
-        options[..., c:t] = log_times(tables.times[row], scale[..., None])
-        after = np.where(np.isfinite(now.slack), now.slack, -1.0)
-        unit = tables.unit[self._task][:, None]
-        options[..., t] = np.minimum(np.log1p(now.conversion * scale / unit), LIMIT)
-        options[..., t + 1] = np.clip(after, -1.0, 1.0)
-        options[..., t + 2] = np.log1p(np.maximum(after, 0.0) / left[:, None])
-        options[..., t + 3] = now.fits
-        options[lanes, now.cheapest, t + 4] = 1.0
-        options[..., t:] *= tables.choices[row][..., :1]
-        return out
+
+    def _price_columns(self) -> list[Floats]:
+        """One array of shape (N, K_MAX) for each of PRICE_COLUMNS."""
+        now = self._look()
+        slack = np.maximum(now.slack, -1.0)
+        unit = (self._tables.unit[self._task] / self._scale)[:, None]
+        epsilon = self._tables.epsilon[self._task][:, None]
+        promise = now.promise.min(axis=1, keepdims=True)
+        return [
+            np.log1p(now.conversion / unit),
+            slack,
+            np.log1p(np.maximum(slack, 0.0) / self._share_left()[:, None]),
+            now.fits,
+            np.arange(K_MAX) == now.cheapest[:, None],
+            np.log((now.promise + epsilon) / (promise + epsilon)) / 2.0,
+            now.promise == promise,
+        ]
+
+    def _share_left(self) -> Floats:
+        """The share of the slots that is not decided yet; shape (N,)."""
+        slots = np.maximum(self._end - self._first, 1)
+        share: Floats = np.maximum(self._end - self._row, 1) / slots
+        return share
 
     def _start(self, lane: int, start: Start) -> None:
         task, tables = self.tasks[start.task], self._tables
-        limits = np.array([allowed(limit) for limit in start.limits])
-        least = task.bounds.least()
-        if not (least <= limits).all(axis=1).any():
-            wanted = ", ".join(f"{x:.6g}" for x in start.limits)
-            nearest = least[(least / limits).max(axis=1).argmin()]
-            found = ", ".join(f"{x:.6g}" for x in nearest)
-            names = ", ".join(task.bounds.resources)
-            raise ConstraintError(
-                f"no plan with {names} of {wanted}: the nearest has {found}", "allow more"
-            )
-        slots = len(task.problem.graph.slots)
+        bounds, count = task.bounds, len(start.limits)
+        limits = np.array([max(allowed(limit), _TINY) for limit in start.limits])
+        totals = bounds.totals()
+        least = totals[:, :count]
+        fit = (least <= limits).all(axis=1)
+        if not fit.any():
+            raise _unreachable(bounds.limited, start.limits, least)
         self._task[lane] = start.task
         self._state[lane] = tables.states[start.task]
         self._first[lane] = self._row[lane] = tables.rows[start.task]
-        self._end[lane] = self._first[lane] + slots
-        self._spent[lane] = task.bounds.fixed
+        self._end[lane] = self._row[lane] + len(task.problem.graph.slots)
+        self._spent[lane] = bounds.fixed
         self._limit[lane] = limits
         self._reference[lane] = start.reference
+        self._promised[lane] = totals[fit, -1].min()
         self._plans[lane] = 0
-        self._told[lane] = (0.0, 1.0, 1.0)
-        us = _latency(task, start)
-        self._scale[lane] = task.features.fp32_us / us
-        fp32, least = fp32_figures(task.bounds), least.min(axis=0)
-        limit = np.maximum(limits, 1e-12)
-        self._constant[lane] = (
-            np.log(limit / np.maximum(fp32, 1e-12)).min(),
-            np.log(np.maximum(least, 1e-12) / limit).max(),
-        )
+        self._told[lane] = _OUTSIDE
+        fp32 = np.maximum(fp32_figures(task), _TINY)
+        us = dict(zip(bounds.limited, limits, strict=True)).get(Objective.LATENCY)
+        self._scale[lane] = 1.0 if us is None else task.features.fp32_us / us
+        cheapest = np.maximum(least.min(axis=0), _TINY)
+        self._constant[lane] = np.log(limits / fp32).min(), np.log(cheapest / limits).max()
 
     def _look(self) -> _Options:
-        """What each lane may do in its state."""
+        """What each lane may do in its state; worked out once a step."""
+        if self._options is None:
+            self._options = self._options_now()
+        return self._options
+
+    def _options_now(self) -> _Options:
         tables, row = self._tables, self._row
-        formats = tables.formats[row]
-        state = self._state[:, None]
-        conversion = tables.boundary_us[state, formats]
-        after = tables.after[state, formats]
+        state, formats = self._state[:, None], tables.formats[row]
+        conversion, after = tables.boundary_us[state, formats], tables.after[state, formats]
         paid = tables.price[row] + conversion[..., None] * tables.charges
-        total = self._spent[:, None] + paid
-        limit = self._limit[:, None, None]
-        slack = (1.0 - (total[:, :, None] + tables.togo[after]) / limit).min(axis=3).max(axis=2)
-        cheapest = slack.argmax(axis=1)
-        fits = slack >= 0.0
-        fits[self._lanes, cheapest] = True  # where rounding says that even this is too dear
-        return _Options(paid, conversion, after, slack, fits, cheapest)
+        total = (self._spent[:, None] + paid)[:, :, None] + tables.togo[after]  # (N, K, P, R)
+        slack = (1.0 - total[..., :-1] / self._limit[:, None, None]).min(axis=3)
+        promise = np.where(slack >= 0.0, total[..., -1], np.inf).min(axis=2)
+        most = slack.max(axis=2)
+        cheapest = most.argmax(axis=1)
+        stuck = np.isinf(promise).all(axis=1)  # rounding says that even the cheapest is too dear
+        promise[stuck, cheapest[stuck]] = total[stuck, cheapest[stuck], :, -1].min(axis=1)
+        return _Options(paid, conversion, after, most, promise, np.isfinite(promise), cheapest)
 
     def _judge(self, lanes: Bools) -> Floats:
-        """The rewards of lanes that have just been completed."""
+        """The rewards of lanes that have just been completed; shape (N,)."""
         rewards = np.zeros(len(lanes))
         for which in np.unique(self._task[lanes]):
             task = self.tasks[which]
@@ -245,7 +287,11 @@ class Episodes:
         return rewards
 
 
-def _latency(task: Task, start: Start) -> float:
-    """The latency limit of an episode; fp32's time where latency is not limited."""
-    limits = dict(zip(task.bounds.resources, start.limits, strict=True))
-    return limits.get(Objective.LATENCY, task.features.fp32_us) or 1.0
+def _unreachable(
+    limited: Sequence[Objective], limits: Sequence[float], least: Floats
+) -> ConstraintError:
+    """The error for limits that no plan keeps."""
+    nearest = least[(least / np.maximum(limits, _TINY)).max(axis=1).argmin()]
+    wanted = ", ".join(f"{f} of {x:.6g}" for f, x in zip(limited, limits, strict=True))
+    found = ", ".join(f"{f} of {x:.6g}" for f, x in zip(limited, nearest, strict=True))
+    return ConstraintError(f"no plan has a {wanted}: the nearest has a {found}", "allow more")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ...latency.wiring import FORMATS, Wiring
 from ..problem import Floats, Indices, Problem
 
-MOST_STATES = 1 << 12  # before one slot; every network of the demo and of the generator has fewer
+MOST_STATES = 1 << 11  # before one slot; the usual networks have up to 1,100 with four formats
 
 _COUNT = len(FORMATS)
 _FP32 = 0

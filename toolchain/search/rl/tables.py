@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..problem import Floats
 from .features import K_MAX, Features32
-from .task import Task
+from .task import EPSILON, Task
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -31,6 +31,7 @@ class Tables:
         weights: The share of the elements read that each producer wrote; shape (rows, W).
         slots, choices, times: Features by row.
         unit: The mean time of a slot in fp32, in microseconds, by task.
+        epsilon: A loss that is as good as none, by the objective as it is predicted, by task.
     """
 
     states: npt.NDArray[np.intp]
@@ -48,6 +49,7 @@ class Tables:
     choices: Features32
     times: Features32
     unit: Floats
+    epsilon: Floats
 
     @classmethod
     def of(cls, tasks: Sequence[Task]) -> "Tables":
@@ -56,7 +58,7 @@ class Tables:
         Raises:
             ValueError: They do not limit the same figures.
         """
-        if len({task.bounds.resources for task in tasks}) != 1:
+        if len({task.bounds.limited for task in tasks}) != 1:
             raise ValueError("tasks of one engine limit the same figures in the same order")
         states = np.cumsum([0, *(len(task.bounds.togo) for task in tasks)])[:-1]
         rows = np.cumsum([0, *(len(task.problem.graph.slots) + 1 for task in tasks)])[:-1]
@@ -82,6 +84,7 @@ class Tables:
             choices=_joined(tasks, lambda t: _ended(t.features.choices)),
             times=_joined(tasks, lambda t: _ended(t.features.times)),
             unit=np.array([t.features.fp32_us / max(1, len(t.features.slots)) for t in tasks]),
+            epsilon=np.array([EPSILON * t.bounds.worst() for t in tasks]),
         )
 
 

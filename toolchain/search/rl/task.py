@@ -6,13 +6,13 @@ from typing import Protocol
 
 import numpy as np
 
-from ..problem import Floats, Indices, Objective, Problem
+from ..problem import SLACK, Floats, Indices, Objective, Problem
 from .bounds import Bounds
 from .features import Features
 
 Losses = Callable[[Indices], Floats]  # what plans (B, S) lose, lower is better: (B,)
 
-_EPSILON = 1e-3  # of the loss with every slot at its worst, where the task does not say
+EPSILON = 1e-3  # of the loss with every slot at its worst: as good as none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,7 @@ class Task:
         bounds: How plans can be finished within limits; says which figures are limited.
         features: What a policy sees.
         losses: What an episode's plan is judged by.
-        epsilon: Losses far below it are alike.
+        epsilon: A loss that is as good as none; `of` takes a share of the worst that is predicted.
     """
 
     problem: Problem
@@ -39,21 +39,31 @@ class Task:
         problem: Problem,
         losses: Losses | None = None,
         *,
-        resources: Sequence[Objective] = (Objective.LATENCY,),
-        epsilon: float | None = None,
+        limited: Sequence[Objective] = (Objective.LATENCY,),
+        objective: Objective = Objective.DROP,
         sqnr: Floats | None = None,
     ) -> "Task":
-        """Prepare a problem; losses are the summed sensitivities unless given."""
+        """Prepare a problem.
 
-        def summed(plans: Indices) -> Floats:
-            drops: Floats = problem.drops[np.arange(plans.shape[1]), plans].sum(axis=1)
-            return drops
+        Args:
+            problem: Its limits are not looked at.
+            losses: Judges plans; None: by the objective as it is predicted.
+            limited: The figures that are limited in each episode.
+            objective: The figure that predicts the loss.
+            sqnr: As in `Features.of`.
+        """
 
-        if epsilon is None:
-            worst = np.where(problem.legal, problem.drops, 0.0).max(axis=1).sum()
-            epsilon = _EPSILON * float(worst) or _EPSILON
-        bounds = Bounds.of(problem, resources)
-        return cls(problem, bounds, Features.of(problem, sqnr=sqnr), losses or summed, epsilon)
+        def predicted(plans: Indices) -> Floats:
+            return problem.figures(plans)[objective]
+
+        bounds = Bounds.of(problem, limited, objective=objective)
+        return cls(
+            problem,
+            bounds,
+            Features.of(problem, sqnr=sqnr),
+            losses or predicted,
+            EPSILON * bounds.worst(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,7 @@ class Start:
 
     Attributes:
         task: Which of the tasks.
-        limits: What its plan may take of each limited figure; shape (R,).
+        limits: What its plan may take of each limited figure.
         reference: The loss that its reward is relative to.
     """
 
@@ -82,8 +92,8 @@ class Sampler(Protocol):
 class RandomBudgets:
     """Draws a task, and budgets between the cheapest plan and fp32.
 
-    The reference is the best of the plans that minimise a weighted sum of loss and latency, as far
-    as they keep the latency.
+    The reference is the best loss, within the budget, of the plans that `Bounds` knows: they
+    minimise a weighted sum of cost and predicted loss.
 
     Args:
         tasks: Among which it draws, evenly.
@@ -96,37 +106,29 @@ class RandomBudgets:
     ) -> None:
         self.tasks = tasks
         self.tightest, self.loosest = tightest, loosest
-        self._fronts = [_front(task) for task in tasks]
+        self._losses = [task.losses(task.bounds.plans()) for task in tasks]
 
     def draw(self, rng: np.random.Generator) -> Start:
         """The next episode."""
         which = int(rng.integers(len(self.tasks)))
-        bounds = self.tasks[which].bounds
-        least = bounds.least()[int(rng.integers(len(bounds.least())))]
-        share = rng.uniform(self.tightest, self.loosest, len(least))
-        limits = least + share * np.maximum(fp32_figures(bounds) - least, 0.0)
-        return Start(which, tuple(map(float, limits)), self.reference(which, limits))
+        totals = self.tasks[which].bounds.totals()
+        count = len(self.tasks[which].bounds.limited)
+        cheapest = totals[int(rng.integers(self.tasks[which].bounds.frugal)), :count]
+        share = rng.uniform(self.tightest, self.loosest, count)
+        fp32 = fp32_figures(self.tasks[which])
+        return self.start(which, cheapest + share * np.maximum(fp32 - cheapest, 0.0))
 
-    def reference(self, task: int, limits: Floats) -> float:
-        """The loss of the best plan of the front within limits; shape (R,)."""
-        figures, losses = self._fronts[task]
-        return float(losses[(figures <= limits).all(axis=1)].min(initial=losses.max()))
-
-
-def fp32_figures(bounds: Bounds) -> Floats:
-    """What the plan that changes nothing takes of each limited figure; shape (R,)."""
-    plan = np.zeros((1, len(bounds.problem.graph.slots)), np.intp)
-    figures = bounds.problem.figures(plan)
-    return np.array([float(figures[resource][0]) for resource in bounds.resources])
+    def start(self, task: int, limits: Floats) -> Start:
+        """An episode within given limits; shape (number of limited figures,)."""
+        totals = self.tasks[task].bounds.totals()[:, : len(limits)]
+        fit = (totals <= limits * (1.0 + SLACK)).all(axis=1)
+        losses = self._losses[task]
+        reference = float(losses[fit].min(initial=losses.max()))
+        return Start(task, tuple(map(float, limits)), reference)
 
 
-def _front(task: Task) -> tuple[Floats, Floats]:
-    """Limited figures (P, R) and losses (P,) of plans that a weighted sum prefers."""
-    resources = task.bounds.resources
-    weights = np.ones((24, len(resources) + 1))
-    weights[:, :-1] = np.geomspace(1e-3, 1e3, len(weights))[:, None]
-    swept = Bounds.of(task.problem, (*resources, Objective.DROP), weights=weights)
-    cheapest = task.bounds.plans()
-    plans = np.unique(np.concatenate([swept.plans(), cheapest]), axis=0)
-    figures = task.problem.figures(plans)
-    return np.stack([figures[r] for r in resources], axis=1), task.losses(plans)
+def fp32_figures(task: Task) -> Floats:
+    """What the plan that changes nothing takes of each limited figure."""
+    plan = np.zeros((1, len(task.problem.graph.slots)), np.intp)
+    figures = task.problem.figures(plan)
+    return np.array([float(figures[figure][0]) for figure in task.bounds.limited])
