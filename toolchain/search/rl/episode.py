@@ -57,7 +57,7 @@ def split(observations: Observations) -> tuple[Observations, Observations]:
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """What each lane may do now.
+    """What each lane may do now, with up to K choices in any of the tasks.
 
     Attributes:
         paid: What each choice takes of each figure; shape (N, K, R).
@@ -67,7 +67,7 @@ class _Options:
             as a fraction of the limit; shape (N, K), -inf where there is no such choice.
         promise: The least predicted objective of the ways to finish after it that keep the limits;
             shape (N, K), infinite where none does.
-        fits: Whether one does; shape (N, K).
+        fits: Whether one does; shape (N, K_MAX).
         cheapest: The choice with most slack; shape (N,).
     """
 
@@ -175,6 +175,7 @@ class Episodes:
         seen[:, : edges[0]] = self._tables.slots[self._row]
         seen[:, edges[0] : edges[1]] = np.clip(np.stack(self._state_columns(), 1), -LIMIT, LIMIT)
         options = seen[:, edges[1] :].reshape(len(self), K_MAX, len(OPTION))
+        options = options[:, : self._tables.formats.shape[1]]
         own, timed = len(CHOICE_COLUMNS), len(CHOICE_COLUMNS) + len(TIME_COLUMNS)
         options[..., :own] = self._tables.choices[self._row]
         scale = self._scale[:, None, None]
@@ -208,7 +209,7 @@ class Episodes:
         ]
 
     def _price_columns(self) -> list[Floats]:
-        """One array of shape (N, K_MAX) for each of PRICE_COLUMNS."""
+        """One array of shape (N, K) for each of PRICE_COLUMNS."""
         now = self._look()
         slack = np.maximum(now.slack, -1.0)
         unit = (self._tables.unit[self._task] / self._scale)[:, None]
@@ -218,8 +219,8 @@ class Episodes:
             np.log1p(now.conversion / unit),
             slack,
             np.log1p(np.maximum(slack, 0.0) / self._share_left()[:, None]),
-            now.fits,
-            np.arange(K_MAX) == now.cheapest[:, None],
+            np.isfinite(now.promise),
+            np.arange(now.promise.shape[1]) == now.cheapest[:, None],
             np.log((now.promise + epsilon) / (promise + epsilon)) / 2.0,
             now.promise == promise,
         ]
@@ -273,7 +274,9 @@ class Episodes:
         cheapest = most.argmax(axis=1)
         stuck = np.isinf(promise).all(axis=1)  # rounding says that even the cheapest is too dear
         promise[stuck, cheapest[stuck]] = total[stuck, cheapest[stuck], :, -1].min(axis=1)
-        return _Options(paid, conversion, after, most, promise, np.isfinite(promise), cheapest)
+        fits = np.zeros((len(self), K_MAX), bool)
+        fits[:, : promise.shape[1]] = np.isfinite(promise)
+        return _Options(paid, conversion, after, most, promise, fits, cheapest)
 
     def _judge(self, lanes: Bools) -> Floats:
         """The rewards of lanes that have just been completed; shape (N,)."""

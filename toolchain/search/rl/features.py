@@ -35,7 +35,7 @@ SLOT_COLUMNS = (
     "log_slots",  # from here on the same for every slot: the device and the model
     *(f"log_ratio_{name}" for name in _NAMES[1:]),
     "conversion_share",
-    "cheapest_known_drop",
+    "sensitivities_known",
 )
 CHOICE_COLUMNS = (
     "exists",

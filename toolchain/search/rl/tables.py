@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..problem import Floats
-from .features import K_MAX, Features32
+from .features import Features32
 from .task import EPSILON, Task
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -18,13 +18,15 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 class Tables:
     """States and rows of all tasks: a row is a slot, and each task has one more row for its end.
 
+    K is the most choices that a slot of any of the tasks has.
+
     Attributes:
         states: The first state of each task.
         rows: The first row of each task.
         after, boundary_us, togo: As in `Frontier` and `Bounds`, by state.
-        price: What each choice takes; shape (rows, K_MAX, R), infinite where there is none.
-        formats: The format of each choice; shape (rows, K_MAX).
-        told: Format, weight bits / 32 and activation bits / 32 of each choice; (rows, K_MAX, 3).
+        price: What each choice takes; shape (rows, K, R), infinite where there is none.
+        formats: The format of each choice; shape (rows, K).
+        told: Format, weight bits / 32 and activation bits / 32 of each choice; (rows, K, 3).
         charges: As in `Bounds`.
         producers: The positions that a slot reads from, one beyond its task's plan for the outside;
             shape (rows, W), padded.
@@ -64,7 +66,7 @@ class Tables:
         rows = np.cumsum([0, *(len(task.problem.graph.slots) + 1 for task in tasks)])[:-1]
         sources = [_sources(task) for task in tasks]
         widest = max(producers.shape[1] for producers, _ in sources)
-        first = tasks[0].bounds
+        most = max(task.bounds.price.shape[1] for task in tasks)
 
         return cls(
             states=states,
@@ -74,15 +76,15 @@ class Tables:
             ),
             boundary_us=_joined(tasks, lambda t: t.bounds.frontier.boundary_us),
             togo=_joined(tasks, lambda t: t.bounds.togo),
-            price=_joined(tasks, _price),
-            formats=_joined(tasks, _formats),
-            told=_joined(tasks, _told),
-            charges=first.charges,
+            price=_joined(tasks, lambda t: _price(t, most)),
+            formats=_joined(tasks, lambda t: _formats(t, most)),
+            told=_joined(tasks, lambda t: _told(t, most)),
+            charges=tasks[0].bounds.charges,
             producers=np.concatenate([_widened(p, widest, -1) for p, _ in sources]),
             weights=np.concatenate([_widened(w, widest, 0) for _, w in sources]),
             slots=_joined(tasks, lambda t: _ended(t.features.slots)),
-            choices=_joined(tasks, lambda t: _ended(t.features.choices)),
-            times=_joined(tasks, lambda t: _ended(t.features.times)),
+            choices=_joined(tasks, lambda t: _ended(t.features.choices[:, :most])),
+            times=_joined(tasks, lambda t: _ended(t.features.times[:, :most])),
             unit=np.array([t.features.fp32_us / max(1, len(t.features.slots)) for t in tasks]),
             epsilon=np.array([EPSILON * t.bounds.worst() for t in tasks]),
         )
@@ -107,25 +109,25 @@ def _sources(task: Task) -> tuple[npt.NDArray[np.intp], Floats]:
     return producers, weights
 
 
-def _price(task: Task) -> Floats:
+def _price(task: Task, most: int) -> Floats:
     """Prices with the choices padded; at the end, the first choice is free."""
-    slots, columns, resources = task.bounds.price.shape
-    price = np.full((slots + 1, K_MAX, resources), np.inf)
+    slots, columns, figures = task.bounds.price.shape
+    price = np.full((slots + 1, most, figures), np.inf)
     price[:slots, :columns] = task.bounds.price
     price[slots, 0] = 0.0
     return price
 
 
-def _formats(task: Task) -> npt.NDArray[np.intp]:
+def _formats(task: Task, most: int) -> npt.NDArray[np.intp]:
     own = task.problem.cost.wiring.formats
-    formats = np.zeros((len(task.problem.graph.slots) + 1, K_MAX), np.intp)
+    formats = np.zeros((len(task.problem.graph.slots) + 1, most), np.intp)
     formats[: len(formats) - 1, : own.shape[1]] = own[: len(formats) - 1]
     return formats
 
 
-def _told(task: Task) -> Floats:
-    told = np.zeros((len(task.problem.graph.slots) + 1, K_MAX, 3))
-    told[..., 0] = _formats(task)
+def _told(task: Task, most: int) -> Floats:
+    told = np.zeros((len(task.problem.graph.slots) + 1, most, 3))
+    told[..., 0] = _formats(task, most)
     for s, slot in enumerate(task.problem.graph.slots):
         for k, choice in enumerate(slot.choices):
             precision = choice.precision

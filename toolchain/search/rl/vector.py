@@ -16,7 +16,7 @@ from .task import Sampler, Task
 class PlanVecEnv(VecEnv):
     """N lanes of `PlanEnv` over one engine; a lane that is done starts its next episode at once.
 
-    The info of a lane that is done holds `plan`, `episode` (its reward and length) and
+    The info of a lane that is done holds `plan`, its `start`, `episode` (reward and length) and
     `terminal_observation`.
 
     Args:
@@ -35,7 +35,8 @@ class PlanVecEnv(VecEnv):
         self._sampler = sampler
         self._rng = np.random.default_rng(seed)
         self._actions: Indices = np.zeros(count, np.intp)
-        self.episodes = Episodes(tasks, [sampler.draw(self._rng) for _ in range(count)])
+        self.starts = [sampler.draw(self._rng) for _ in range(count)]
+        self.episodes = Episodes(tasks, self.starts)
 
     def reset(self) -> Observations:
         """Start every lane anew."""
@@ -60,6 +61,7 @@ class PlanVecEnv(VecEnv):
             plan = self.episodes.plan(lane)
             infos[lane] |= {
                 "plan": plan,
+                "start": self.starts[lane],
                 "episode": {"r": float(rewards[lane]), "l": len(plan)},
                 "terminal_observation": np.zeros(WIDTH, np.float32),
                 "TimeLimit.truncated": False,
@@ -103,4 +105,6 @@ class PlanVecEnv(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
     def _restart(self, lanes: Indices) -> None:
-        self.episodes.reset(lanes, [self._sampler.draw(self._rng) for _ in lanes])
+        for lane in lanes.tolist():
+            self.starts[lane] = self._sampler.draw(self._rng)
+        self.episodes.reset(lanes, [self.starts[lane] for lane in lanes])
