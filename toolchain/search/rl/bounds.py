@@ -11,9 +11,12 @@ from ..problem import Floats, Indices, Objective, Problem
 from .frontier import MOST_STATES, Frontier
 
 _GRID = 8  # weights of several limited figures are eighths
-_TRADES = np.geomspace(1e-3, 1e3, 8)  # weights of the objective, in units of its range
+_TRADES = np.array(
+    [*np.geomspace(1e-3, 1e4, 8), 1e9]
+)  # weights of the objective, in units of its range
 _FINER = 3  # times that the widest gaps between ways are split, with one limited figure
 _SPLIT = 8  # gaps at a time
+_FLOOR = 1e-7  # of the range of the objective: less is as good as none
 _TIE = 1e-9  # weight of the objective where only the limits count: it decides between equals
 _LEAST = 1e-3  # weight of a limited figure where others count
 _ROUNDS = 3  # in which a settled frontier finds a better reference
@@ -186,7 +189,7 @@ def _split(weights: Floats, totals: Floats) -> Floats:
     """
     order = np.lexsort((weights[:, 1], totals[:, 0]))
     rise, fall = np.diff(totals[order], axis=0).T * [[1.0], [-1.0]]
-    worth = rise * np.log((totals[order][:-1, 1] + _LEAST) / (totals[order][1:, 1] + _LEAST))
+    worth = rise * np.log((totals[order][:-1, 1] + _FLOOR) / (totals[order][1:, 1] + _FLOOR))
     widest = np.argsort(-worth, kind="stable")[:_SPLIT]
     open_gaps = (rise[widest] > _TIE) & (fall[widest] > _TIE)
     trades = rise[widest] / np.where(open_gaps, fall[widest], 1.0)
