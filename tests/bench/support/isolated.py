@@ -10,6 +10,7 @@ from hwc.backends import ort
 from hwc.passes.apply import PlanWriter
 from hwc.toolchain import kernels
 from hwc.toolchain.engine import Feeds
+from hwc.toolchain.errors import BackendError
 from hwc.toolchain.latency.measure import measurement
 from hwc.toolchain.observe import annotate
 from hwc.toolchain.plan import NodeChoice, Plan
@@ -55,7 +56,10 @@ def _alone(it: Subject, model: ir.Model, slot: Slot, choice: NodeChoice) -> floa
     single = SlotGraph((replace(slot, rides=""),), ())  # alone, it rides on nothing
     writer = PlanWriter(cut, single, dialect=it.space.writer.dialect, ranges=it.space.writer.ranges)
     plan = Plan.of({slot.name: choice})
-    (build,) = ort.time_builds([writer.write(plan)], _feeds(reads), runs=RUNS, threads=1)
+    try:
+        (build,) = ort.time_builds([writer.write(plan)], _feeds(reads), runs=RUNS, threads=1)
+    except BackendError:  # a shape that is computed elsewhere does not fit
+        return 0.0
     return measurement(single, plan, build).slots[0].us.median
 
 
