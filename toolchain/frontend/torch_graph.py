@@ -16,7 +16,7 @@ from .user_code import attempt
 
 SAME = 1e-4  # of an output's largest number: two runtimes add up in different orders
 _HINT = "export the original torch module instead (package.module:factory), or use noise proxies"
-_PLAIN = "t"  # names that no converter has to change: two of the graph's must not become one
+_INSTALL = "pip install 'hwc-compiler[gradients]'"
 
 Tensor = Any  # torch.Tensor, which is not imported for a type
 
@@ -69,9 +69,6 @@ def import_torch() -> ModuleType:
     return torch
 
 
-_INSTALL = "pip install 'hwc-compiler[gradients]'"
-
-
 def to_torch(model: ir.Model, tensors: Sequence[str] = ()) -> TorchGraph:
     """Convert a graph with onnx2fx.
 
@@ -94,10 +91,8 @@ def to_torch(model: ir.Model, tensors: Sequence[str] = ()) -> TorchGraph:
     present = {value.name for value in copy.graph.outputs}
     copy.graph.outputs.extend(written[n] for n in tensors if n in written and n not in present)
     outputs = tuple(str(value.name) for value in copy.graph.outputs)
-    weights = _constants_apart(copy)
-    inputs = tuple(str(value.name) for value in copy.graph.inputs if value.name not in weights)
-    for index, value in enumerate(copy.graph.inputs):
-        value.name = f"{_PLAIN}_in{index}"
+    inputs = tuple(str(value.name) for value in copy.graph.inputs if not value.is_initializer())
+    weights = _rename(copy)
     with attempt("converting the graph to torch", _HINT), quiet():
         module = onnx2fx.convert(ir.to_proto(copy))
     held = dict(module.named_buffers())
@@ -152,11 +147,20 @@ def _difference(got: Array, expected: Array) -> float:
     return float(error.max(initial=0.0)) / scale
 
 
-def _constants_apart(model: ir.Model) -> dict[str, str]:
-    """Give every initialiser a plain name; the plain name of the float ones by their own."""
+def _rename(model: ir.Model) -> dict[str, str]:
+    """Give inputs and initialisers names that no converter has to change: two must not become one.
+
+    Returns:
+        The new name of each float initialiser, by its own.
+    """
+    taken = {str(out.name) for node in model.graph.all_nodes() for out in node.outputs}
+    prefix = "v"
+    while any(name.startswith(prefix) for name in taken):
+        prefix += "v"
     plain: dict[str, str] = {}
-    for index, value in enumerate(list(model.graph.initializers.values())):
-        own, value.name = str(value.name), f"{_PLAIN}{index}"
-        if is_float(value):
+    values = dict.fromkeys((*model.graph.inputs, *model.graph.initializers.values()))
+    for index, value in enumerate(values):
+        own, value.name = str(value.name), f"{prefix}{index}"
+        if value.is_initializer() and is_float(value):
             plain[own] = value.name
     return plain

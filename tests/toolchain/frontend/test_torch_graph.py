@@ -87,6 +87,17 @@ def test_names_that_differ_only_in_signs(subject: Made) -> None:
     assert check_same(graph, feeds, original(bench.model, feeds)) < 1e-6
 
 
+def test_names_like_those_that_are_given(subject: Made) -> None:
+    """What is renamed does not take the name of a tensor inside."""
+    text = """g (float[2,8] v1) => (float[2,8] y) <float[8] v2>
+        { v0 = Add(v1, v2) vv0 = Relu(v0) y = Mul(vv0, v2) }"""
+    bench = subject(HEAD + text)
+    feeds = bench.samples[0]
+    graph = to_torch(bench.model)
+    assert graph.inputs == ("v1",)
+    assert check_same(graph, feeds, original(bench.model, feeds)) < 1e-6
+
+
 def test_another_function_is_refused(subject: Made) -> None:
     bench = subject(HEAD + GRAPHS["attention"])
     feeds = bench.samples[0]
