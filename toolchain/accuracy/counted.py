@@ -6,7 +6,7 @@ import numpy as np
 
 from ..engine import Array
 from .kinds import class_rows
-from .measure import ratio_of, sound
+from .measure import ratio_of, shares_of, sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +112,7 @@ class Changed:
     def finish(self, sums: Array) -> Array:
         """Mean of the samples."""
         return ratio_of(sums)
+
+    def losses(self, tallies: Array) -> Array:
+        """1 where the sample changed."""
+        return shares_of(tallies)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..engine import Array
 from .kinds import OutputKind
-from .measure import ratio_of, sound
+from .measure import ratio_of, shares_of, sound
 
 _TINY = 1e-9  # the smallest probability that is seen
 
@@ -29,6 +29,10 @@ class Divergence:
     def finish(self, sums: Array) -> Array:
         """Mean of the positions."""
         return ratio_of(sums)
+
+    def losses(self, tallies: Array) -> Array:
+        """The samples' divergences, a position weighing as much in each."""
+        return shares_of(tallies)
 
     def _probabilities(self, array: Array) -> Array:
         """Probabilities, shape (positions, classes), none of them zero."""

@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..plan import Plan
 from ..report import Quality
 from ..timing import Interval
+from .blocks import PlanRunner, Rebuild
 from .drop import Drop
 from .fidelity import Fidelity, FidelityMeter
 from .intervals import Scored, drop_interval, score_interval, value_of
@@ -90,7 +91,12 @@ class Evaluator:
     """Scores plans on one part of the data; a plan that was scored before costs nothing."""
 
     def __init__(
-        self, realise: Callable[[Plan], Runner], reference: Reference, metric: Metric
+        self,
+        realise: Callable[[Plan], Runner],
+        reference: Reference,
+        metric: Metric,
+        *,
+        runner: PlanRunner | None = None,
     ) -> None:
         """Prepare.
 
@@ -98,8 +104,10 @@ class Evaluator:
             realise: Makes a runner of a plan: the deploy graph, built and loaded.
             reference: The data with the original's outputs.
             metric: What counts.
+            runner: Gives the same outputs at less cost; None: every plan is realised.
         """
         self.realise = realise
+        self.runner: PlanRunner = runner or Rebuild(realise)
         self.reference = reference
         self.metric = metric
         self._original: float | None = None
@@ -119,7 +127,8 @@ class Evaluator:
         """
         key = plan.digest
         if key not in self._drops:
-            scored = self.reference.score(self.metric, outputs(self.realise(plan), self.reference))
+            got = self.runner.outputs(plan, self.reference.samples)
+            scored = self.reference.score(self.metric, got)
             value = self._original_score() - value_of(scored)
             unknown = Interval(value, -float("inf"), float("inf"))
             self._drops[key] = _drop(unknown, self.reference, self.metric)
@@ -130,11 +139,6 @@ class Evaluator:
             rows = _rows(self.reference.outputs)
             self._original = value_of(self.reference.score(self.metric, rows))
         return self._original
-
-
-def outputs(runner: Runner, reference: Reference) -> Iterator[Outputs]:
-    """What a runner gives for each sample, one at a time."""
-    return (runner(sample.feeds) for sample in each(reference.samples))
 
 
 def _watched(

@@ -49,6 +49,22 @@ class Explained:
 
     def unexplained(self, sums: Array) -> Array:
         """FVU, from 0 to 1."""
+        error, part, used = self._channels(sums)
+        fvu: Array = (part * used).sum(1) / used.sum(1)
+        return np.where((error >= _BROKEN).any(1), 1.0, fvu)
+
+    def losses(self, tallies: Array) -> Array:
+        """What each sample adds to the FVU of all, times their number; shape (n,)."""
+        summed, part, used = self._channels(tallies.sum(0, keepdims=True))
+        error = tallies[:, : self.size]
+        if self.one_unit:
+            error = error.sum(1, keepdims=True)
+        share = error / np.where(summed > 0, summed, 1.0)
+        losses: Array = len(tallies) * (share * part * used).sum(1) / used.sum()
+        return losses
+
+    def _channels(self, sums: Array) -> tuple[Array, Array, Array]:
+        """Error, FVU, and whether it counts, of each channel; each of shape (b, channels)."""
         error, total, energy = np.split(sums[:, :-1], 3, axis=1)
         spread = np.maximum(energy - total**2 / np.maximum(sums[:, -1:], 1.0), 0.0)
         if self.one_unit:
@@ -57,9 +73,7 @@ class Explained:
         constant = ~alive.any(1, keepdims=True)
         base = np.where(constant, energy, spread)
         part = np.where(error > 0, np.minimum(error / np.maximum(base, 1e-300), 1.0), 0.0)
-        used = alive | constant
-        fvu: Array = (part * used).sum(1) / used.sum(1)
-        return np.where((error >= _BROKEN).any(1), 1.0, fvu)
+        return error, part, alive | constant
 
     def _by_channel(self, array: Array) -> Array:
         """Finite float64 values, shape (positions, channels)."""
@@ -83,3 +97,7 @@ class Unexplained:
     def finish(self, sums: Array) -> Array:
         """FVU."""
         return self.explained.unexplained(sums)
+
+    def losses(self, tallies: Array) -> Array:
+        """What each sample adds to it, times their number."""
+        return self.explained.losses(tallies)

@@ -37,23 +37,39 @@ class TopK:
     def _hit(self, output: Array, label: Array | None) -> float:
         """The part of one sample's batch that is right."""
         rows = class_rows(output)
-        wanted = None if label is None else np.atleast_1d(label).ravel()
-        if wanted is None or wanted.dtype.kind not in "iu" or len(wanted) != len(rows):
-            raise InputError(
-                f"{self.name} needs one integer label for each sample, got "
-                f"{'none' if wanted is None else f'{wanted.dtype} {wanted.shape}'}",
-                "give labels, or a metric of your own: --metric module:function",
-            )
-        if wanted.min() < 0 or wanted.max() >= rows.shape[1]:
-            raise InputError(
-                f"labels {wanted.tolist()} are no classes of output '{self.output}' "
-                f"(0 to {rows.shape[1] - 1})",
-                "number the classes as the model does, from 0",
-            )
+        wanted = right_classes(rows, label, self.name, self.output)
         if not np.isfinite(rows).all():
             return 0.0
         best = np.argpartition(-rows, self.k - 1, axis=1)[:, : self.k]
         return float((best == wanted[:, None]).any(axis=1).mean())
+
+
+def right_classes(rows: Array, label: Array | None, name: str, output: str) -> Array:
+    """The right class of each row of class scores, shape (rows,).
+
+    Args:
+        rows: Class scores, shape (rows, classes).
+        label: What the data says.
+        name: What needs it, for the message.
+        output: Where the rows come from, for the message.
+
+    Raises:
+        InputError: There is no label, or it is no class.
+    """
+    wanted = None if label is None else np.atleast_1d(label).ravel()
+    if wanted is None or wanted.dtype.kind not in "iu" or len(wanted) != len(rows):
+        raise InputError(
+            f"{name} needs one integer label for each sample, got "
+            f"{'none' if wanted is None else f'{wanted.dtype} {wanted.shape}'}",
+            "give labels, or a metric of your own: --metric module:function",
+        )
+    if wanted.min() < 0 or wanted.max() >= rows.shape[1]:
+        raise InputError(
+            f"labels {wanted.tolist()} are no classes of output '{output}' "
+            f"(0 to {rows.shape[1] - 1})",
+            "number the classes as the model does, from 0",
+        )
+    return wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,25 @@ class Measure(Protocol):
         ...
 
 
+class LossMeasure(Measure, Protocol):
+    """A measure whose figure is a loss, and the mean of what its samples lose."""
+
+    def losses(self, tallies: Array) -> Array:
+        """What each sample loses, shape (n,), of all tallies, shape (n, d)."""
+        ...
+
+
 def sound(output: Array, reference: Array) -> bool:
     """Whether an output can be compared at all: same shape, finite where the original is."""
     if output.shape != reference.shape:
         return False
     return bool(np.isfinite(output[np.isfinite(reference)]).all())
+
+
+def shares_of(tallies: Array) -> Array:
+    """The first column, such that its mean is the sum of it over the sum of the second column."""
+    shares: Array = tallies[:, 0] / tallies[:, 1].mean()
+    return shares
 
 
 def ratio_of(sums: Array) -> Array:

@@ -15,7 +15,7 @@ from .labelled import TopK, UserMetric
 from .measure import Measure
 from .metric import Metric, Outputs, Rows, Tallied
 
-_EXAMPLES = 32
+EXAMPLES = 32
 _TOP = ("top1", "top5")
 
 
@@ -110,8 +110,8 @@ def agreement(reference: Rows, remark: str = "no labels", *, counted: bool = Tru
 
     Without `counted`, measures that count samples are left out where an output has others.
     """
-    step = max(1, len(reference) // _EXAMPLES)
-    examples = [reference[index] for index in range(0, len(reference), step)][:_EXAMPLES]
+    step = max(1, len(reference) // EXAMPLES)
+    examples = [reference[index] for index in range(0, len(reference), step)][:EXAMPLES]
     kinds = {name: kind_of([out[name] for out in examples]) for name in examples[0]}
     measures = {name: agreement_measures(kind) for name, kind in kinds.items()}
     if not counted:

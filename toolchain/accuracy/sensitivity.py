@@ -18,6 +18,7 @@ from .evaluator import Evaluator, Reference
 from .kinds import kind_of
 from .measure import Measure
 from .metric import Outputs
+from .samples import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class Loss:
 
     def __call__(self, runner: Runner) -> float:
         """The loss of an engine."""
-        outputs = [runner(feeds) for feeds in self.feeds]
+        return self.of_outputs([runner(feeds) for feeds in self.feeds])
+
+    def of_outputs(self, outputs: Sequence[Outputs]) -> float:
+        """The loss of what an engine gave for all samples."""
         return sum(self._figure(name, measure, outputs) for name, measure in self.measures)
 
     def _figure(self, name: str, measure: Measure, outputs: Sequence[Outputs]) -> float:
@@ -75,7 +79,7 @@ def sensitivity(
     loss of 0 means that nothing beyond it was seen.
 
     Args:
-        evaluator: Realises plans and has the data; its count of evaluations is not touched.
+        evaluator: Runs plans and has the data; its count of evaluations is not touched.
         graph: The slots.
         wanted: Which choices to measure, shape (slots, most choices); None measures all.
         count: How many samples to use.
@@ -102,14 +106,21 @@ def sensitivity(
         for column in range(1, len(slot.choices))
         if np.isnan(table[row, column]) and (wanted is None or wanted[row, column])
     ]
+    samples = [Sample(feeds) for feeds in loss.feeds]
+
+    def loss_of(plan: Plan) -> float:
+        return loss.of_outputs(list(evaluator.runner.outputs(plan, samples)))
+
     with progress.stage("sensitivity", len(steps) + 1) as step:
-        floor = loss(evaluator.realise(base)) if steps else 0.0
+        floor = loss_of(base) if steps else 0.0
         step()
         for row, column in steps:
             slot = graph.slots[row]
             choice = slot.choices[column]
-            changed = _loss_of(_changed(base, row, choice), loss, evaluator)
-            table[row, column] = max(0.0, changed - floor)
+            try:
+                table[row, column] = max(0.0, loss_of(_changed(base, row, choice)) - floor)
+            except BackendError:
+                table[row, column] = np.inf
             step()
     return table
 
@@ -119,11 +130,3 @@ def _changed(base: Plan, row: int, choice: NodeChoice) -> Plan:
     choices = list(base.choices)
     choices[row] = (choices[row][0], choice)
     return Plan(tuple(choices))
-
-
-def _loss_of(plan: Plan, loss: Loss, evaluator: Evaluator) -> float:
-    """The loss of a plan; infinite where the backend cannot build it."""
-    try:
-        return loss(evaluator.realise(plan))
-    except BackendError:
-        return float("inf")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hwc.toolchain.accuracy.blocks import Rebuild
 from hwc.toolchain.accuracy.evaluator import Evaluator, Reference
 from hwc.toolchain.accuracy.metrics import agreement
 from hwc.toolchain.accuracy.samples import Sample
@@ -99,7 +100,7 @@ def test_refused_choices_are_infinite(evaluator: Evaluator) -> None:
             raise BackendError("no int8 here")
         return realise(plan)
 
-    evaluator.realise = refusing
+    evaluator.runner = Rebuild(refusing)
     table = sensitivity(evaluator, GRAPH)
     assert table[1, 1] == np.inf
     assert np.isfinite(table[0, 2])
@@ -111,7 +112,7 @@ def test_nothing_to_choose(evaluator: Evaluator) -> None:
     def never(plan: Plan) -> Callable[[Feeds], dict[str, Array]]:
         raise AssertionError(plan)
 
-    evaluator.realise = never
+    evaluator.runner = Rebuild(never)
     assert sensitivity(evaluator, SlotGraph((), ())).shape == (0, 1)
     assert sensitivity(evaluator, SlotGraph((slot("c", FP32),), ())).tolist() == [[0.0]]
 
