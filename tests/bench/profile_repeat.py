@@ -52,11 +52,7 @@ def main() -> None:
     ratio = us[:, 1] / us[:, 0]
     whole = us[:, 1].sum() / us[:, 0].sum()
     say(f"{case.name}: {first_s:.1f} s and {second_s:.1f} s; {len(first)} rows")
-    say(
-        say(
-            f"{len(ratio)} rows of at least {SHORT_US:.0f} us, in sum {whole:.3f} of the first time"
-        )
-    )
+    say(f"{len(ratio)} rows of at least {SHORT_US:.0f} us, in sum {whole:.3f} of the first time")
     for name, off in (("as measured", ratio), ("at one speed", ratio / whole)):
         apart = np.abs(off - 1.0)
         tail = np.percentile(apart, 90)
