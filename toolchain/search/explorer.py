@@ -20,5 +20,8 @@ class Explorer(Protocol):
 
         What was found is in the ledger. Every plan that is scored is legal and within the limits
         on latency and size: those are known beforehand, so a budget is not spent on them.
+
+        Raises:
+            ConstraintError: No plan meets these limits.
         """
         ...

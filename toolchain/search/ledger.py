@@ -1,7 +1,7 @@
 """The account of a search: every true evaluation is counted, remembered and written down."""
 
-from collections.abc import Callable, Sequence
-from math import inf, isnan
+from collections.abc import Callable, Iterable, Sequence
+from math import inf, isfinite
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from ..plan import Plan
 from .goal import Goal, Trial
 from .problem import Floats, Indices, Objective, Problem
 
-Judge = Callable[[Sequence[Plan]], Sequence[float]]  # true losses of several plans, in order
+Judge = Callable[[Sequence[Plan]], Iterable[float]]  # true losses of several plans, in order
 
 
 class Ledger:
@@ -18,7 +18,8 @@ class Ledger:
     Args:
         problem: The plans, what they cost, and what is known of their losses beforehand.
         judge: Measures true losses; it is called with new plans only, several where they are
-            independent, so that they may be measured side by side.
+            independent, so that they may be measured side by side. Where it yields one loss after
+            the other, those that it has yielded are kept when it is interrupted.
         budget: How many evaluations there are.
         goal: What is sought; None: the least loss within the problem's limits.
         told: Called after each evaluation.
@@ -44,16 +45,25 @@ class Ledger:
     @property
     def left(self) -> int:
         """How many evaluations are left."""
-        return self.budget - len(self.trials)
+        return max(0, self.budget - len(self.trials))
 
     @property
     def best(self) -> Trial | None:
         """The best trial so far; None before the first."""
-        return min(self.trials, key=self.goal.key, default=None)
+        return next(iter(self.ranked()), None)
+
+    def ranked(self) -> list[Trial]:
+        """All trials from the best to the worst."""
+        return self.goal.ranked(self.trials)
 
     def loss(self, indices: Sequence[int]) -> float | None:
         """The true loss of a plan that was scored; None of any other."""
-        return self._known.get(tuple(int(k) for k in indices))
+        return self._known.get(_key(indices))
+
+    def unknown(self, plans: Indices) -> Indices:
+        """Those of several plans, shape (B, S), that were not scored yet, each once, in order."""
+        new = dict.fromkeys(key for key in map(_key, plans) if key not in self._known)
+        return np.array(list(new), np.intp).reshape(len(new), plans.shape[1])
 
     def score(self, plans: Indices, strategy: str) -> Floats:
         """True losses.
@@ -65,24 +75,27 @@ class Ledger:
         Returns:
             Shape (B,); infinite for what could not be built, and for new plans beyond the budget.
         """
-        rows = [tuple(int(k) for k in row) for row in plans]
-        new = [row for row in dict.fromkeys(rows) if row not in self._known][: max(0, self.left)]
-        if new:
+        new = self.unknown(plans)[: self.left]
+        if len(new):
             self._measure(new, strategy)
-        return np.array([self._known.get(row, inf) for row in rows])
+        return np.array([self._known.get(_key(row), inf) for row in plans])
 
-    def _measure(self, new: list[tuple[int, ...]], strategy: str) -> None:
-        figures = self.problem.figures(np.array(new, np.intp))
+    def _measure(self, new: Indices, strategy: str) -> None:
+        figures = self.problem.figures(new)
         losses = self._judge([self.problem.plan_of(row) for row in new])
         for i, (row, loss) in enumerate(zip(new, losses, strict=True)):
             trial = Trial(
                 len(self.trials),
-                row,
-                inf if isnan(loss) else float(loss),
+                _key(row),
+                float(loss) if isfinite(loss) else inf,
                 float(figures[Objective.LATENCY][i]),
                 int(figures[Objective.SIZE][i]),
                 strategy,
             )
-            self._known[row] = trial.loss
+            self._known[trial.indices] = trial.loss
             self.trials.append(trial)
             self._told(trial)
+
+
+def _key(indices: Iterable[int]) -> tuple[int, ...]:
+    return tuple(int(k) for k in indices)

@@ -3,7 +3,7 @@
 import csv
 import io
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Self
 
 from ..codec import canonical, parse
@@ -42,7 +42,7 @@ class Trace:
     @property
     def best(self) -> Trial | None:
         """The best trial; None where there is none."""
-        return min(self.trials, key=self.goal.key, default=None)
+        return next(iter(self.goal.ranked(self.trials)), None)
 
     def curve(self) -> list[float]:
         """The best objective within the limits after each trial; infinite before there is one."""
@@ -56,7 +56,8 @@ class Trace:
     def pareto(self) -> tuple[Trial, ...]:
         """The trials that none beats in loss, latency and size at once; the fastest first."""
         kept: list[Trial] = []
-        for trial in sorted(self.trials, key=lambda t: (t.us, t.loss, t.size)):
+        built = (trial for trial in self.trials if isfinite(trial.loss))
+        for trial in sorted(built, key=lambda t: (t.us, t.loss, t.size)):
             if not any(_no_worse(other, trial) for other in kept):
                 kept.append(trial)
         return tuple(kept)

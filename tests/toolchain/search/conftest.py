@@ -1,15 +1,19 @@
 """Random search problems small enough for brute force."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hwc.toolchain.latency.cost import CostModel
 from hwc.toolchain.latency.wiring import FORMATS
 from hwc.toolchain.origin import Origin
-from hwc.toolchain.plan import NodeChoice, Precision
-from hwc.toolchain.search.problem import Indices, Problem
+from hwc.toolchain.plan import NodeChoice, Plan, Precision
+from hwc.toolchain.search.ledger import Ledger
+from hwc.toolchain.search.problem import Floats, Indices, Objective, Problem
 from hwc.toolchain.slots import Edge, Slot, SlotGraph, Work
 
 LOWER = (Precision.INT8, Precision.FP16, Precision.INT4)
@@ -68,12 +72,73 @@ def random_problem() -> Callable[..., Problem]:
     return _problem
 
 
+@dataclass(frozen=True)
+class Coupled:
+    """A problem whose true losses do not add up, small enough to try every plan.
+
+    Each choice adds an error vector to the output, and the loss is the square of their sum: errors
+    of different slots may cancel or reinforce each other. The sensitivities are those of single
+    choices, as a sweep would measure them.
+
+    Attributes:
+        problem: The least loss within a latency is sought.
+        errors: Shape (S, K, D).
+    """
+
+    problem: Problem
+    errors: npt.NDArray[np.float64]
+
+    @classmethod
+    def make(cls, seed: int, slots: int = 7, room: float = 0.4) -> "Coupled":
+        """A problem of a seed; `room` is where the limit is, from the fastest plan to fp32."""
+        problem = _problem(seed, slots)
+        rng = np.random.default_rng(seed)
+        sizes = np.sqrt(np.nan_to_num(problem.drops))[..., None]
+        directions = rng.standard_normal((*problem.drops.shape, 4)) + 0.5  # with a common part
+        errors = sizes * directions / np.linalg.norm(directions, axis=2, keepdims=True)
+        times = problem.cost.price(_every_plan(problem))
+        plain = problem.cost.price(np.zeros((1, slots), np.intp))[0]
+        limit = times.min() + room * (plain - times.min())
+        limited = replace(problem, objective=Objective.DROP).within(latency_us=float(limit))
+        return cls(limited, errors)
+
+    def losses(self, plans: Indices) -> Floats:
+        """True losses; shape (B,) for plans of shape (B, S)."""
+        total = self.errors[np.arange(plans.shape[1]), plans].sum(axis=1)
+        squares: Floats = (total**2).sum(axis=1)
+        return squares
+
+    def judge(self, plans: Sequence[Plan]) -> list[float]:
+        """True losses, as a ledger asks for them."""
+        rows = np.array([self.problem.indices(plan) for plan in plans], np.intp)
+        return [float(loss) for loss in self.losses(rows)]
+
+    def ledger(self, budget: int) -> Ledger:
+        """A ledger for this problem."""
+        return Ledger(self.problem, self.judge, budget)
+
+    def feasible(self) -> Indices:
+        """All plans within the limit; shape (N, S)."""
+        plans = _every_plan(self.problem)
+        return plans[self.problem.cost.price(plans) <= self.problem.limits.latency_us]
+
+    def least(self) -> float:
+        """The least loss that there is within the limit."""
+        return float(self.losses(self.feasible()).min())
+
+
+@pytest.fixture(scope="session")
+def coupled() -> Callable[..., Coupled]:
+    """Makes a problem whose losses do not add up."""
+    return cache(Coupled.make)
+
+
+def _every_plan(problem: Problem) -> Indices:
+    choices = (range(len(slot.choices)) for slot in problem.graph.slots)
+    return np.array(list(itertools.product(*choices)))
+
+
 @pytest.fixture(scope="session")
 def every_plan() -> Callable[[Problem], Indices]:
     """Makes all plans of a problem; shape (plans, S)."""
-
-    def plans(problem: Problem) -> Indices:
-        choices = (range(len(slot.choices)) for slot in problem.graph.slots)
-        return np.array(list(itertools.product(*choices)))
-
-    return plans
+    return _every_plan
