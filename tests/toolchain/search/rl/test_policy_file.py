@@ -16,7 +16,6 @@ from hwc.toolchain.search.rl.policy_file import (
     Training,
     from_bytes,
     read_policy,
-    shipped,
     to_bytes,
     write_policy,
 )
@@ -151,9 +150,3 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_policy(tmp_path / "none")
     with pytest.raises(InputError, match="is not a file"):
         read_policy(tmp_path)
-
-
-def test_the_shipped_policy_is_sound_and_small() -> None:
-    trained = shipped()
-    assert len(to_bytes(trained)) < MOST_BYTES
-    assert trained.training.command.startswith("hwc train-policy")
