@@ -66,7 +66,10 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     )
     seconds, modules = json.loads(done.stderr)
     assert not {module.split(".")[0] for module in modules} & set(HEAVY)
-    assert not {m for m in modules if m.startswith("hwc.tools.")} - {"hwc.tools.cli", "hwc.tools.lazy"}
+    assert not {m for m in modules if m.startswith("hwc.tools.")} - {
+        "hwc.tools.cli",
+        "hwc.tools.lazy",
+    }
     assert seconds <= 0.4
     for name, (_, text) in COMMANDS.items():
         assert f"  {name}" in done.stdout
