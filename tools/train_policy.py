@@ -37,7 +37,7 @@ class _Asked:
     type=click.Choice([family.value for family in Family]),
     help="Design of network to learn on. [all]",
 )
-@click.option("--problems", type=click.IntRange(min=8), default=400, show_default=True)
+@click.option("--problems", type=click.IntRange(min=8), default=300, show_default=True)
 @click.option(
     "--steps", type=click.IntRange(min=0), default=200_000, show_default=True, help="Of play."
 )

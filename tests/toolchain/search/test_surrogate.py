@@ -14,8 +14,8 @@ MakeCoupled = Callable[..., Any]
 
 def rank_correlation(a: Floats, b: Floats) -> float:
     """Spearman's, of figures without ties."""
-    ranks = [np.argsort(np.argsort(x)) for x in (a, b)]
-    return float(np.corrcoef(*ranks).item(0, 1))
+    first, second = (np.argsort(np.argsort(x)) for x in (a, b))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e-6, 1e4], ids=["same unit", "smaller", "larger"])

@@ -64,8 +64,6 @@ class Decoder:
     def plan(self, rng: np.random.Generator, *, count: int = SAMPLES) -> Indices:
         """The best of several plans by what is predicted; shape (S,).
 
-        Where no sensitivities are known it is the likeliest: then nothing tells which is better.
-
         Raises:
             ConstraintError: No plan is within the limits.
         """

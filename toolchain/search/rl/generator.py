@@ -10,13 +10,13 @@ import numpy as np
 from ...device import HOST, DeviceProfile, load_profile, profile_names
 from ...host import Host
 from ...host_profile import host_profile
-from ...kernels import MOVES
 from ...latency.build_cost import from_profile
 from ...latency.cost import CostModel
 from ...latency.wiring import Floats
 from ...plan import Precision
 from ...slots import SlotGraph
 from ..problem import Indices, Objective, Problem
+from ..typical import typical
 from .bounds import Bounds
 from .networks import Family, draw_network
 
@@ -29,19 +29,15 @@ _INT8_MAYBE = (
 _FLOAT_ONLY = ("LayerNormalization", "Gelu")
 _ALL = _WEIGHTED | {*_INT8_MAYBE, *_FLOAT_ONLY}
 
-# Median loss of one slot's choice over that slot's in int8, and its spread (sigma of the
-# logarithm), as swept on ResNet-20, DS-CNN, a ViT and EfficientNet-Lite0. bf16 rounds 8 times as
-# coarsely as fp16, so its noise has 64 times the power.
-_BITS: Mapping[Precision, tuple[float, float]] = {
-    Precision.FP16: (5e-4, 1.1),
-    Precision.BF16: (3e-2, 1.1),
-    Precision.INT8: (1.0, 0.2),
-    Precision.INT4: (60.0, 0.9),
+# Spread of each choice's loss around what is typical (sigma of the logarithm), as measured.
+_SPREAD: Mapping[Precision, float] = {
+    Precision.FP16: 1.1,
+    Precision.BF16: 1.1,
+    Precision.INT8: 0.2,
+    Precision.INT4: 0.9,
 }
-_KIND: Mapping[str, float] = {"depthwise": 1.5, "elementwise": 0.8, "pool": 0.3}
 _SCALE = (-8.0, 2.0)  # mean and sigma of the logarithm, over networks
 _SLOT_SPREADS = (0.5, 2.2)  # sigma of the logarithm, over the slots of a network
-_FIRST, _LAST = 5.0, 1.5  # how much more the products at the ends lose, in the median
 _DRIFT = 0.7  # along the depth: errors die out in some networks, and add up in others
 _NOTHING_SEEN = 0.2  # share of kernels without weights whose loss is below the noise of a sweep
 
@@ -145,7 +141,7 @@ def draw_limits(problem: Problem, rng: np.random.Generator) -> Problem:
         drop = float(figures[Objective.DROP][0]) * 10.0 ** (-_DECADES * share)
         return replace(problem, objective=Objective.LATENCY).within(drop=drop)
     low, high = np.array([figures[figure] for figure in limited]).T
-    limits = dict(zip(limited, (low + share * (high - low)).tolist(), strict=True))
+    limits = dict(zip(limited, (low + share * np.maximum(0.0, high - low)).tolist(), strict=True))
     return problem.within(
         latency_us=limits.get(Objective.LATENCY, inf), size=limits.get(Objective.SIZE, inf)
     )
@@ -179,24 +175,19 @@ def perturbed(cost: CostModel, rng: np.random.Generator) -> CostModel:
 def draw_sensitivity(graph: SlotGraph, rng: np.random.Generator) -> Floats:
     """What each choice of each slot might cost in accuracy; shape (S, K), NaN where there is none.
 
-    The first and last products and depthwise convolutions lose more, fewer bits lose more, and
-    what only moves numbers loses nothing.
+    Slots, choices and the depth vary around what is typical.
     """
-    most = max(len(slot.choices) for slot in graph.slots)
-    table = np.full((len(graph.slots), most), np.nan)
-    products = [i for i, slot in enumerate(graph.slots) if slot.work.macs]
-    ends = {products[0]: _FIRST, products[-1]: _LAST}
-    scale, drift = np.exp(rng.normal(*_SCALE)), rng.normal(0.0, _DRIFT)
-    spread = rng.uniform(*_SLOT_SPREADS)
+    table = typical(graph)
+    count = len(table)
+    scale, drift = rng.normal(*_SCALE), rng.normal(0.0, _DRIFT)
+    depth = np.linspace(-1.0, 1.0, count)
+    slots = rng.normal(0.0, rng.uniform(*_SLOT_SPREADS), count)
+    table *= np.exp(scale + drift * depth + slots)[:, None]
     for i, slot in enumerate(graph.slots):
-        place = np.exp(drift * (2.0 * i / len(graph.slots) - 1.0))
-        base = scale * place * _KIND.get(slot.kind, 1.0) * ends.get(i, 1.0)
-        base *= np.exp(rng.normal(0.0, spread))
-        unseen = not slot.work.weights and rng.random() < _NOTHING_SEEN
         for k, choice in enumerate(slot.choices):
-            factor, by_choice = _BITS.get(choice.precision, (0.0, 0.0))
-            figure = base * factor * np.exp(rng.normal(0.0, by_choice))
-            table[i, k] = 0.0 if unseen or slot.op in MOVES else figure
+            table[i, k] *= np.exp(rng.normal(0.0, _SPREAD.get(choice.precision, 0.0)))
+        if not slot.work.weights and rng.random() < _NOTHING_SEEN:
+            table[i, : len(slot.choices)] = 0.0
     return table
 
 

@@ -1,10 +1,12 @@
 """A problem with limits as the task and the start of an episode."""
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 
 from ..problem import Objective, Problem
+from ..typical import typical
 from .task import Losses, Start, Task
 
 
@@ -20,12 +22,16 @@ def opening(
 ) -> tuple[Task, Start]:
     """Make a problem ready for episodes within its limits.
 
+    Where no sensitivities were measured the typical ones stand for them.
+
     Args:
         problem: What is limited is what its limits say.
         losses: Judges plans; None: by the objective as it is predicted.
         number: Which of several tasks it will be.
         reference: See `Start`.
     """
+    if problem.sensitivity is None:
+        problem = replace(problem, sensitivity=typical(problem.graph))
     limited = limited_figures(problem)
     task = Task.of(problem, losses, limited=limited, objective=problem.objective)
     limits = tuple(min(problem.limit(figure), _most(problem, figure)) for figure in limited)

@@ -31,8 +31,8 @@ class Refining:
         steps: Slots that are decided in all, over all lanes.
         lanes: Episodes that are played at once.
         steps_a_lane: Between two updates.
-        heat: What the cloned policy's scores are divided by: one that is sure of itself tries
-            nothing new, and collapses.
+        heat: What the cloned policy's scores are divided by, for good: one that is sure of itself
+            tries nothing new, and collapses; and the best of many plans needs them to differ.
         critic_first: Share of the steps in which only the critic learns: it starts from nothing,
             and would lead a policy astray that already knows much.
         critic: Units of each of the critic's two hidden layers.
@@ -43,12 +43,12 @@ class Refining:
     steps_a_lane: int = 64
     batch_size: int = 512
     n_epochs: int = 4
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     gae_lambda: float = 0.98
-    ent_coef: float = 1e-3
+    ent_coef: float = 1e-2
     clip_range: float = 0.1
     target_kl: float = 0.02
-    heat: float = 1.5
+    heat: float = 2.0
     critic_first: float = 0.15
     critic: int = 64
 
@@ -98,7 +98,6 @@ def refine(
     model.learn(first, callback=_Told(told))
     networks.actor.requires_grad_(requires_grad=True)
     model.learn(how.steps - first, callback=_Told(told), reset_num_timesteps=False)
-    networks.actor.soften(1.0 / how.heat)
     return networks.actor.trained()
 
 

@@ -17,7 +17,6 @@ from .shares import Shares
 
 _LIMITS = 2  # for each network
 _JUDGED = (0.05, 0.95)  # of the way from the fastest plan to the safest
-_BLIND = 2  # every such example is shown without sensitivities as well
 _APART = 1_000_000  # seeds of one training; the last tenths of them are for judging
 _TEST, _VALIDATION = 900_000, 800_000
 
@@ -38,7 +37,7 @@ class Recipe:
 
     devices: tuple[str, ...] = ()
     families: tuple[Family, ...] = tuple(Family)
-    problems: int = 400
+    problems: int = 300
     judged: int = 100
     seed: int = 0
     cloning: Cloning = field(default_factory=Cloning)
@@ -58,13 +57,16 @@ def train(recipe: Recipe, *, command: str, progress: Progress | None = None) -> 
     base = recipe.seed * _APART
     examples = _examples(generator, range(base, base + recipe.problems), progress)
     policy = clone(_lessons(examples, progress), seed=recipe.seed, how=recipe.cloning)
+    figures: dict[str, float] = {}
     if recipe.refining is not None:
         played = _play(policy, examples, recipe, progress)
         validation = judged(generator, base + _VALIDATION, recipe.judged, progress)
-        policy = max((policy, played), key=lambda one: _mean_share(one, validation))
+        before, after = (_mean_share(one, validation) for one in (policy, played))
+        figures |= {"validation_cloned": before, "validation_played": after}
+        policy = played if after > before else policy
     test = judged(generator, base + _TEST, recipe.judged, progress)
     blind = Shares.of(policy, [replace(example, blind=True) for example in test]).summary()
-    figures = Shares.of(policy, test).summary()
+    figures |= Shares.of(policy, test).summary()
     figures |= {f"blind_{name}": blind[name] for name in ("share_mean", "share_median")}
     devices = tuple(dict.fromkeys(profile.name for profile in generator.profiles))
     training = Training(
@@ -107,9 +109,8 @@ def _solved(
 
 
 def _lessons(examples: Sequence[Example], progress: Progress) -> Lessons:
-    blind = [replace(example, blind=True) for example in _ordinary(examples)[::_BLIND]]
     with progress.stage("lessons"):
-        return Lessons.of([*examples, *blind])
+        return Lessons.of(examples)
 
 
 def _play(
