@@ -30,6 +30,8 @@ class Guard:
         fresh: Losses on samples that neither calibration nor any search has seen, the same for all
             plans; not finite for a plan that cannot be built.
         count: How many plans enter beside the exact one.
+        margin: The fraction by which a plan's loss may be above the exact plan's. None: what the
+            goal allows in all counts.
         resamples: Of the bootstrap.
     """
 
@@ -37,6 +39,7 @@ class Guard:
     goal: Goal
     fresh: Fresh
     count: int = FINALISTS
+    margin: float | None = None
     resamples: int = RESAMPLES
 
     def judge(
@@ -57,7 +60,14 @@ class Guard:
         }
         built = np.isfinite(figures[Objective.DROP])
         own = _intervals(losses, built, rng, self.resamples)
-        differences = self._differences(figures, losses, built, rng)
+        paired = _paired(losses, built, rng, self.resamples)
+        differences = self._differences(figures, paired)
+        limit = allowed(self.goal.limits.drop)
+        if self.margin is None:
+            holds = [interval.high <= limit for interval in own]
+        else:
+            spare = self.margin * figures[Objective.DROP][0]
+            holds = [interval.high <= spare for interval in paired]
         finalists = [
             Finalist(
                 indices=plan,
@@ -66,12 +76,13 @@ class Guard:
                 us=float(figures[Objective.LATENCY][i]),
                 size=int(figures[Objective.SIZE][i]),
                 difference=differences[i],
-                holds=own[i].high <= allowed(self.goal.limits.drop),
+                holds=holds[i],
             )
             for i, plan in enumerate(plans)
         ]
         ranking = [finalists[i] for i in self.goal.order(figures)]
-        broken = own[0].low > allowed(self.goal.limits.drop)  # then whatever holds is better
+        # then whatever holds is better
+        broken = self.margin is None and own[0].low > limit
         better = [f for f in ranking if f.holds and (broken or f.difference.high < 0.0)]
         return Verdict(
             winner=next(iter(better), finalists[0]),
@@ -88,26 +99,30 @@ class Guard:
             raise ValueError(f"fresh losses have shape {losses.shape} for {len(plans)} plans")
         return np.where(np.isfinite(losses).all(axis=1, keepdims=True), losses, inf)
 
-    def _differences(
-        self, figures: Figures, losses: Floats, built: Bools, rng: np.random.Generator
-    ) -> list[Interval]:
+    def _differences(self, figures: Figures, paired: Sequence[Interval]) -> list[Interval]:
         """What is minimised, less the first plan's, of each plan."""
-        if not built[0]:
-            return [Interval(*[-inf if there else inf] * 3) for there in built]
-        paired = np.where(built[:, None], losses, 0.0) - losses[0]
-        values = self.goal.values(figures) - self.goal.values(figures)[0]
+        values = self.goal.values(figures)
+        if not np.isfinite(paired[0].value):  # it was not built
+            return list(paired)
         return [
             Interval(
-                float(value),
-                float(value) + self.goal.slope * (found.low - found.value),
-                float(value) + self.goal.slope * (found.high - found.value),
+                float(value - values[0]),
+                float(value - values[0]) + self.goal.slope * (found.low - found.value),
+                float(value - values[0]) + self.goal.slope * (found.high - found.value),
             )
-            if there
+            if np.isfinite(found.value)
             else found
-            for value, found, there in zip(
-                values, _intervals(paired, built, rng, self.resamples), built, strict=True
-            )
+            for value, found in zip(values, paired, strict=True)
         ]
+
+
+def _paired(
+    losses: Floats, built: Bools, rng: np.random.Generator, resamples: int
+) -> list[Interval]:
+    """The loss of each plan, less the first's; losses have shape (P, n)."""
+    if not built[0]:
+        return [Interval(*[-inf if there else inf] * 3) for there in built]
+    return _intervals(np.where(built[:, None], losses, 0.0) - losses[0], built, rng, resamples)
 
 
 def _intervals(

@@ -232,3 +232,27 @@ def test_the_same_seed_gives_the_same_verdict(problem: Problem) -> None:
     world = World(problem, {})
     trials = world.trials(others(problem, 20))
     assert canonical(world.judge(trials)) == canonical(world.judge(trials))
+
+
+@pytest.mark.parametrize(
+    ("factor", "replaced"),
+    [(0.5, True), (1.0, True), (1.2, False)],
+    ids=["loses less", "loses as much", "loses more"],
+)
+def test_with_a_margin_a_faster_plan_may_lose_as_much(
+    problem: Problem, factor: float, *, replaced: bool
+) -> None:
+    prices = {plan: float(problem.cost.price(np.array([plan]))[0]) for plan in others(problem, 60)}
+    slow = max(prices, key=lambda plan: prices[plan])
+    fast = min(prices, key=lambda plan: prices[plan])
+    world = World(problem, {fast: factor, slow: 1.0}, luck=0.01)
+    guard = Guard(
+        problem,
+        Goal(Limits(drop=1.0), Objective.LATENCY),
+        lambda plans: world.losses(plans, 256, 2),
+        margin=0.05,
+        resamples=300,
+    )
+    verdict = guard.judge(world.trials([slow, fast]), slow, np.random.default_rng(0))
+    assert verdict.replaced == replaced
+    assert not guard.judge(world.trials([slow, fast]), fast, np.random.default_rng(0)).replaced
