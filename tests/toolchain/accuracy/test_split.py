@@ -32,20 +32,42 @@ def ids(samples: Samples) -> list[int]:
 
 @given(
     n=st.integers(3, 400),
-    sizes=st.tuples(*[st.integers(1, 150)] * 3),
+    sizes=st.tuples(*[st.integers(1, 150)] * 4),
     seed=st.integers(0, 5),
 )
-def test_disjoint(n: int, sizes: tuple[int, int, int], seed: int) -> None:
-    """No sample is in two parts, none is empty, none is larger than asked."""
+def test_disjoint(n: int, sizes: tuple[int, int, int, int], seed: int) -> None:
+    """No sample is in two parts, none but the last is empty, none is larger than asked."""
     parts = split(Numbered(n), sizes=Sizes(*sizes), seed=seed)
     listed = [ids(part) for part in (parts.calibrate, parts.search, parts.report)]
+    rank = ids(parts.rank)
+    assert rank == sorted(rank)
+    assert len(rank) <= sizes[3]
+    assert not {*rank} & {*listed[0], *listed[2]}
     flat = [i for part in listed for i in part]
     assert len(flat) == len(set(flat)) <= n
     assert all(
         1 <= len(part) <= size and part == sorted(part)
-        for part, size in zip(listed, sizes, strict=True)
+        for part, size in zip(listed, sizes[:3], strict=True)
     )
-    assert bool(parts.note) == (tuple(map(len, listed)) != sizes)
+    got = [len(listed[0]), len(listed[1]) + len(rank), len(listed[2])]
+    if not parts.note:  # what ranks may be the search's
+        assert all(have >= size for have, size in zip(got, sizes[:3], strict=True))
+    else:
+        assert tuple(map(len, listed)) != sizes[:3]
+
+
+@pytest.mark.parametrize(
+    ("n", "search", "rank"),
+    [(120, 40, 0), (240, 53, 27), (1500, 256, 92), (5000, 256, 1024)],
+    ids=["too few", "taken from the search", "left over", "as asked"],
+)
+def test_what_ranks(n: int, search: int, rank: int) -> None:
+    """It is never the search's, and comes from all over the data."""
+    parts = split(Numbered(n))
+    assert (len(parts.search), len(parts.rank)) == (search, rank)
+    assert not {*ids(parts.rank)} & {*ids(parts.search), *ids(parts.report), *ids(parts.calibrate)}
+    if rank:
+        assert 0.3 < np.mean(ids(parts.rank)) / n < 0.7
 
 
 def test_enough() -> None:
