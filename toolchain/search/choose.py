@@ -1,13 +1,14 @@
 """Choosing a plan: the fastest of the Pareto front whose true drop is small enough."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 
 from ..errors import ConstraintError
 from ..plan import Plan
 from .front import best, front, pareto
-from .problem import Limits, Objective, Problem, Proposal, Strategy, allowed, fp32_everywhere
+from .nearest import HINT, amounts, unreachable
+from .problem import Objective, Problem, Proposal, Strategy, fp32_everywhere
 
 EVALUATIONS = 16
 WORTH = 0.005  # a plan that is less than this fraction better is not worth an evaluation
@@ -71,7 +72,7 @@ def choose(
     if problem.within(drop=inf).meets(plain):
         ladder.append(plain)
     if not ladder:
-        raise _unreachable(problem, strategy)
+        raise unreachable(problem, strategy)
     # One by one: a true drop on a few hundred samples is not monotone enough to halve on.
     first = next((i for i, plan in enumerate(ladder) if judge.holds(plan)), len(ladder))
     if first == len(ladder):
@@ -81,7 +82,7 @@ def choose(
     safer = [p for p in ladder[first:] if p != plain and not judge.failed(p)]
     return Choice(
         candidates=tuple(Candidate(p, judge.drops.get(p.indices)) for p in (*safer, plain)),
-        front=pareto([*ladder, plain], problem.objective),
+        front=pareto([*ladder, plain], problem),
         evaluations=judge.evaluations,
     )
 
@@ -114,8 +115,8 @@ class _Judge:
         proposal = min(tried, key=lambda p: self.drops[p.indices])
         return ConstraintError(
             f"no plan found keeps the drop within {self.max_drop:.3%}: the nearest drops "
-            f"{self.drops[proposal.indices]:.3%}, with {_figures(proposal)}",
-            "allow a larger --max-drop, --max-latency or --max-size",
+            f"{self.drops[proposal.indices]:.3%}, with {amounts(proposal)}",
+            f"{HINT} or --max-drop",
         )
 
 
@@ -128,56 +129,22 @@ def _refine(
     the predicted drops that are still open.
     """
     failing, holding = bracket
-    objective = judge.problem.objective
-    if judge.problem.sensitivity is None or objective is Objective.DROP:
+    value = judge.problem.value
+    if judge.problem.sensitivity is None or not judge.problem.trades:
         return []
     found: list[Proposal] = []
     floor, ceiling = holding.figure(Objective.DROP), failing.figure(Objective.DROP)
-    goal = failing.figure(objective)
+    goal = value(failing)
     for _ in range(evaluations - judge.evaluations):
-        if holding.figure(objective) * (1.0 - WORTH) < goal:
+        if value(holding) * (1.0 - WORTH) < goal:
             break
         middle = (floor + ceiling) / 2.0
         proposal = best(judge.problem.within(drop=middle), strategy)
-        if proposal is None or proposal.figure(objective) >= holding.figure(objective):
+        if proposal is None or value(proposal) >= value(holding):
             floor = middle
         elif judge.holds(proposal):
             holding, floor = proposal, middle
             found.insert(0, proposal)
         else:
-            ceiling, goal = proposal.figure(Objective.DROP), proposal.figure(objective)
+            ceiling, goal = proposal.figure(Objective.DROP), value(proposal)
     return found
-
-
-def _unreachable(problem: Problem, strategy: Strategy) -> ConstraintError:
-    """The error for limits on latency and size that no plan meets, whatever it drops."""
-    hint = "allow a larger --max-latency or --max-size, or choose another device"
-    free = replace(problem, limits=Limits())
-    for objective in (Objective.LATENCY, Objective.SIZE):
-        limit = problem.limit(objective)
-        nearest = best(replace(free, objective=objective), strategy)
-        if nearest is not None and nearest.figure(objective) > allowed(limit):
-            limit_text = _amount(objective, limit)
-            return ConstraintError(
-                f"no plan has a {objective} of {limit_text}: the nearest has {_figures(nearest)}",
-                hint,
-            )
-    small = replace(free, objective=Objective.LATENCY).within(size=problem.limits.size)
-    nearest = best(small, strategy)
-    found = f"the fastest of that size has {_figures(nearest)}" if nearest else "none was found"
-    latency = _amount(Objective.LATENCY, problem.limits.latency_us)
-    size = _amount(Objective.SIZE, problem.limits.size)
-    return ConstraintError(f"no plan has both {latency} and {size}: {found}", hint)
-
-
-def _figures(proposal: Proposal) -> str:
-    """The predicted latency and size of a plan."""
-    latency = _amount(Objective.LATENCY, proposal.predicted_us)
-    return f"a predicted {latency} and {_amount(Objective.SIZE, proposal.size)}"
-
-
-def _amount(objective: Objective, value: float) -> str:
-    """A latency or a size with its unit."""
-    if objective is Objective.LATENCY:
-        return f"{value / 1e3:.4g} ms"
-    return f"{value / 1e6:.4g} MB"

@@ -13,7 +13,8 @@ from .front import best
 from .goal import Goal
 from .greedy import Greedy
 from .ledger import Ledger
-from .problem import Floats, Indices, Objective, Problem, allowed, fp32_everywhere
+from .nearest import HINT, amount, amounts
+from .problem import COSTS, Floats, Indices, Limits, Objective, Problem, allowed, fp32_everywhere
 
 _CHUNK = 256  # plans that are priced at once while neighbours are looked through
 Bools = npt.NDArray[np.bool_]
@@ -21,11 +22,11 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Space:
-    """The legal plans within the limits on latency and size.
+    """The legal plans within the limits on what is known beforehand: everything but the drop.
 
     Attributes:
-        problem: Its limits are those on latency and size, none on the drop; its sensitivities are
-            guessed from bits where none were measured.
+        problem: Its limits, none on the drop; its sensitivities are guessed from bits where none
+            were measured. It asks for the least latency.
         anchor: A plan within them, the fastest; shape (S,).
         touching: Whether two slots read or write one tensor, so that their changes of latency do
             not add up; shape (S, S); derived.
@@ -49,16 +50,13 @@ class Space:
         Raises:
             ConstraintError: No plan meets the limits.
         """
-        problem, limits = ledger.problem, ledger.goal.limits
-        own = problem.limits
+        problem = ledger.problem
         problem = replace(
             problem,
             sensitivity=by_bits(problem) if problem.sensitivity is None else problem.sensitivity,
+            limits=replace(problem.limits.both(ledger.goal.limits), drop=inf),
             objective=Objective.LATENCY,
-        ).within(
-            drop=inf,
-            latency_us=min(own.latency_us, limits.latency_us),
-            size=min(own.size, limits.size),
+            weights=(),
         )
         anchor = best(problem, Exact()) or best(problem, Greedy())
         if anchor is None:
@@ -68,9 +66,9 @@ class Space:
     def holds(self, plans: Indices) -> Bools:
         """Whether plans, legal ones of shape (B, S), are within the limits; shape (B,)."""
         figures = self.problem.figures(plans)
-        return (figures[Objective.LATENCY] <= allowed(self.problem.limits.latency_us)) & (
-            figures[Objective.SIZE] <= allowed(self.problem.limits.size)
-        )
+        kept = [figures[figure] <= allowed(self.problem.limit(figure)) for figure in COSTS]
+        holds: Bools = np.all(kept, axis=0)
+        return holds
 
     def draw(self, rng: np.random.Generator, count: int) -> Indices:
         """Plans with random legal choices, within the limits or not; shape (count, S)."""
@@ -145,10 +143,10 @@ class Space:
             The most promising first; shape (N, S).
         """
         moves = _Moves.of(self, plan, table)
-        latency = allowed(self.problem.limits.latency_us)
-        size = allowed(self.problem.limits.size)
-        possible = moves.figures[Objective.SIZE] <= size
-        possible &= (moves.figures[Objective.LATENCY] <= latency) | moves.inexact
+        possible = np.ones(len(moves.inexact), bool)
+        for figure in COSTS:
+            kept = moves.figures[figure] <= allowed(self.problem.limit(figure))
+            possible &= kept | (moves.inexact & (figure is Objective.LATENCY))
         order = np.flatnonzero(possible)
         order = order[goal.order({o: figure[order] for o, figure in moves.figures.items()})]
         found = np.empty((0, len(plan)), np.intp)
@@ -167,7 +165,7 @@ class _Moves:
     Attributes:
         slots: Which slots change; shape (M, 2), twice the same for a single change.
         choices: To what; shape (M, 2).
-        figures: Latency, size and drop of the plan after the change; shape (M,) each.
+        figures: What the plan takes of each figure after the change; shape (M,) each.
         inexact: Whether the latency is only about that, as for slots that touch; shape (M,).
     """
 
@@ -189,12 +187,8 @@ class _Moves:
         single = pair[:, 0] == pair[:, 1]
         now = problem.figures(plan[None])
         now = {**now, Objective.DROP: table[all_slots, plan].sum(keepdims=True)}
-        sizes = problem.sizes.astype(np.float64)
-        deltas = {
-            Objective.LATENCY: problem.cost.deltas(plan),
-            Objective.SIZE: sizes - sizes[all_slots, plan][:, None],
-            Objective.DROP: table - table[all_slots, plan][:, None],
-        }
+        loss = table - table[all_slots, plan][:, None]
+        deltas = {**problem.deltas(plan), Objective.DROP: loss}
         figures = {}
         for objective, delta in deltas.items():
             each = delta[slot, choice][pair]
@@ -225,10 +219,11 @@ def by_bits(problem: Problem) -> Floats:
 
 
 def _empty(problem: Problem) -> ConstraintError:
-    fastest = best(problem.within(latency_us=inf, size=inf), Exact()) or fp32_everywhere(problem)
+    limits = [
+        amount(figure, problem.limit(figure)) for figure in COSTS if problem.limit(figure) < inf
+    ]
+    fastest = best(replace(problem, limits=Limits()), Exact()) or fp32_everywhere(problem)
     return ConstraintError(
-        f"no plan was found within {problem.limits.latency_us:.6g} µs and "
-        f"{problem.limits.size:.6g} bytes: the fastest takes {fastest.predicted_us:.6g} µs and "
-        f"{fastest.size} bytes",
-        "allow a larger --max-latency or --max-size",
+        f"no plan was found within {' and '.join(limits)}: the fastest takes {amounts(fastest)}",
+        HINT,
     )

@@ -8,12 +8,10 @@ from .problem import Objective, Problem, Proposal, Strategy
 POINTS = 12
 
 
-def pareto(
-    proposals: Iterable[Proposal], objective: Objective = Objective.LATENCY
-) -> tuple[Proposal, ...]:
-    """The proposals that none beats in both the objective and the drop, best objective first."""
+def pareto(proposals: Iterable[Proposal], problem: Problem) -> tuple[Proposal, ...]:
+    """The proposals that none beats in both what a problem minimises and the drop, best first."""
     kept: list[Proposal] = []
-    order = sorted(proposals, key=lambda p: (p.figure(objective), p.figure(Objective.DROP)))
+    order = sorted(proposals, key=lambda p: (problem.value(p), p.figure(Objective.DROP)))
     for proposal in order:
         if not kept or proposal.figure(Objective.DROP) < kept[-1].figure(Objective.DROP):
             kept.append(proposal)
@@ -24,13 +22,13 @@ def best(problem: Problem, strategy: Strategy) -> Proposal | None:
     """A strategy's best proposal; None where it finds no plan within the limits."""
     return min(
         strategy.propose(problem),
-        key=lambda p: (p.figure(problem.objective), p.figure(Objective.DROP)),
+        key=lambda p: (problem.value(p), p.figure(Objective.DROP)),
         default=None,
     )
 
 
 def front(problem: Problem, strategy: Strategy, *, points: int = POINTS) -> tuple[Proposal, ...]:
-    """The trade of the objective (latency or size) against the drop, within the other limits.
+    """The trade of what is minimised (such as the latency) against the drop, within other limits.
 
     The limit on the drop is swept, whatever the problem's own is: from none down in halves, since
     a few slots carry most of the sensitivity, and at last to 0. Where the objective is the drop
@@ -40,8 +38,8 @@ def front(problem: Problem, strategy: Strategy, *, points: int = POINTS) -> tupl
         Up to `points` proposals, the best objective and the largest drop first; none where no plan
         meets the other limits.
     """
-    if problem.objective is Objective.DROP:
-        return pareto(strategy.propose(problem), Objective.DROP)
+    if not problem.trades:
+        return pareto(strategy.propose(problem), problem)
     first = best(problem.within(drop=inf), strategy)
     if first is None:
         return ()
@@ -51,4 +49,4 @@ def front(problem: Problem, strategy: Strategy, *, points: int = POINTS) -> tupl
     found = [first]
     for drop in [*(most / 2**i for i in range(1, points - 1)), 0.0][: max(0, points - 1)]:
         found += strategy.propose(problem.within(drop=drop))
-    return pareto(found, problem.objective)
+    return pareto(found, problem)

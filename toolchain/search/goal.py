@@ -6,7 +6,7 @@ from math import inf
 
 import numpy as np
 
-from .problem import Floats, Indices, Limits, Objective, allowed
+from .problem import Floats, Indices, Limits, Objective, Weights, allowed, terms_of
 
 Figures = Mapping[Objective, Floats]  # shape (B,) each, one entry a plan
 
@@ -22,6 +22,7 @@ class Trial:
         us: Predicted latency, in microseconds.
         size: Bytes.
         strategy: Who asked for it.
+        uj: Predicted energy, in microjoules; None where it is not known.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Trial:
     us: float
     size: int
     strategy: str
+    uj: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +43,24 @@ class Goal:
     Attributes:
         limits: What a plan may take; `limits.drop` is the largest true loss.
         objective: What is minimised within them.
-        weights: `(objective, weight, unit)` of each term of a sum: a figure of one `unit` adds
-            `weight`. Empty: `objective` alone counts.
+        weights: The terms of a weighted sum, see `terms_of`; empty: `objective` alone counts.
     """
 
     limits: Limits = field(default_factory=Limits)
     objective: Objective = Objective.DROP
-    weights: tuple[tuple[Objective, float, float], ...] = ()
+    weights: Weights = ()
 
     def values(self, figures: Figures) -> Floats:
         """What is minimised; shape (B,)."""
-        if not self.weights:
-            return figures[self.objective]
         total = np.zeros_like(figures[Objective.DROP])
-        for objective, weight, unit in self.weights:
-            if weight:
-                total += weight / unit * figures[objective]
+        for objective, weight in terms_of(self.objective, self.weights).items():
+            total += weight * figures[objective]
         return total
 
     @property
     def slope(self) -> float:
         """By how much a loss of 1 raises what is minimised."""
-        weights = self.weights or ((self.objective, 1.0, 1.0),)
-        return sum(w / unit for objective, w, unit in weights if objective is Objective.DROP)
+        return terms_of(self.objective, self.weights).get(Objective.DROP, 0.0)
 
     def excesses(self, figures: Figures) -> Floats:
         """How far plans are over the limits, each as a fraction of itself; shape (B,).
@@ -71,11 +68,8 @@ class Goal:
         Infinite where there is no loss, since the plan could not be built.
         """
         total = np.where(np.isfinite(figures[Objective.DROP]), 0.0, inf)
-        for objective, limit in (
-            (Objective.DROP, self.limits.drop),
-            (Objective.LATENCY, self.limits.latency_us),
-            (Objective.SIZE, self.limits.size),
-        ):
+        for objective in Objective:
+            limit = self.limits.of(objective)
             if limit < inf:
                 total += np.maximum(0.0, figures[objective] - allowed(limit)) / (abs(limit) or 1.0)
         return total
@@ -109,4 +103,5 @@ def figures_of(trials: Sequence[Trial]) -> Figures:
         Objective.LATENCY: np.array([trial.us for trial in trials]),
         Objective.SIZE: np.array([float(trial.size) for trial in trials]),
         Objective.DROP: np.array([trial.loss for trial in trials]),
+        Objective.ENERGY: np.array([trial.uj or 0.0 for trial in trials]),
     }

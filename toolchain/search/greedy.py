@@ -1,6 +1,6 @@
 """Greedy search: one slot at a time, always the change that pays most for what it costs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,24 +36,21 @@ class _Moves:
 
     Attributes:
         deltas: Change of each figure; shapes (S, K).
+        value: Change of what is minimised; shape (S, K).
         excess: How far a plan is over its limits after the change, summed over the limits, each
             as a fraction of itself; shape (S, K). Infinite for an illegal choice.
         excess_now: The same before any change.
     """
 
-    deltas: dict[Objective, Floats]
+    deltas: Mapping[Objective, Floats]
+    value: Floats
     excess: Floats
     excess_now: float
 
     @classmethod
     def of(cls, problem: Problem, plan: Indices) -> "_Moves":
-        slots = np.arange(len(plan))
-        now = problem.figures(plan[None])
-        deltas = {
-            Objective.LATENCY: problem.cost.deltas(plan),
-            Objective.SIZE: problem.sizes - problem.sizes[slots, plan][:, None].astype(float),
-            Objective.DROP: problem.drops - problem.drops[slots, plan][:, None],
-        }
+        now, deltas = problem.figures(plan[None]), problem.deltas(plan)
+        value = np.sum([w * deltas[figure] for figure, w in problem.terms.items()], axis=0)
         excess = np.zeros(problem.legal.shape)
         excess_now = 0.0
         for figure, delta in deltas.items():
@@ -62,7 +59,7 @@ class _Moves:
                 unit, most = abs(limit) or 1.0, allowed(limit)
                 excess += np.maximum(0.0, now[figure] + delta - most) / unit
                 excess_now += max(0.0, float(now[figure][0]) - most) / unit
-        return cls(deltas, np.where(problem.legal, excess, np.inf), excess_now)
+        return cls(deltas, value, np.where(problem.legal, excess, np.inf), excess_now)
 
 
 def _repair(problem: Problem, plan: Indices) -> Indices:
@@ -70,7 +67,7 @@ def _repair(problem: Problem, plan: Indices) -> Indices:
     for _ in range(problem.sizes.size):
         moves = _Moves.of(problem, plan)
         gain = moves.excess_now - moves.excess
-        best = _best(gain, moves.deltas[problem.objective], least=_LEAST * moves.excess_now)
+        best = _best(gain, moves.value, least=_LEAST * moves.excess_now)
         if best is None:
             break
         plan = _changed(plan, *best)
@@ -81,11 +78,10 @@ def _improve(problem: Problem, plan: Indices) -> Indices:
     """Better the objective within the limits: most gained for each unit of accuracy lost."""
     for _ in range(problem.sizes.size):
         moves = _Moves.of(problem, plan)
-        figure = problem.figures(plan[None])[problem.objective][0]
-        gain = np.where(moves.excess > 0.0, -np.inf, -moves.deltas[problem.objective])
-        free = problem.objective is Objective.DROP
-        price = np.zeros_like(gain) if free else moves.deltas[Objective.DROP]
-        best = _best(gain, price, least=_LEAST * abs(figure))
+        value = problem.value(problem.proposal(plan, ""))
+        gain = np.where(moves.excess > 0.0, -np.inf, -moves.value)
+        price = moves.deltas[Objective.DROP] if problem.trades else np.zeros_like(gain)
+        best = _best(gain, price, least=_LEAST * abs(value))
         if best is None:
             break
         plan = _changed(plan, *best)

@@ -91,6 +91,7 @@ class Ledger:
                 float(figures[Objective.LATENCY][i]),
                 int(figures[Objective.SIZE][i]),
                 strategy,
+                None if self.problem.energy is None else float(figures[Objective.ENERGY][i]),
             )
             self._known[trial.indices] = trial.loss
             self.trials.append(trial)

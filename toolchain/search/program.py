@@ -33,7 +33,7 @@ class Solution:
 
 @dataclass(slots=True)
 class Program:
-    """Minimise figures[objective] subject to rows, expression >= 0 each.
+    """Minimise the sum of terms[f] figures[f] over f subject to rows, expression >= 0 each.
 
     Variables: x[s, k], binary: slot s takes choice k. b[e, p, f] in [0, 1]: the producer of edge e
     writes format p, and a consumer wants f. With X[s, f] the sum of x[s, k] over the choices of
@@ -44,8 +44,8 @@ class Program:
 
     Attributes:
         choices: The slot and choice of each x; they come first among the variables.
-        figures: Latency, size and drop as expressions.
-        objective: Which of them is minimised.
+        figures: Each figure as an expression.
+        terms: What each of them adds to what is minimised, for a figure of 1.
         rows: The inequalities.
         picks: For each slot, the variables of which exactly one is 1.
         variables: How many there are.
@@ -53,7 +53,7 @@ class Program:
 
     choices: list[tuple[int, int]]
     figures: Mapping[Objective, Terms]
-    objective: Objective
+    terms: Mapping[Objective, float]
     picks: list[list[int]]
     rows: list[Terms] = field(default_factory=list)
     variables: int = 0
@@ -67,11 +67,11 @@ class Program:
         for x, (slot, _) in enumerate(choices):
             picks[slot].append(x)
         figures: dict[Objective, Terms] = {
-            objective: {x: float(table[choice]) for x, choice in enumerate(choices)}
-            | {CONSTANT: fixed}
-            for objective, (table, fixed) in _tables(problem).items()
+            figure: {x: float(table[choice]) for x, choice in enumerate(choices)}
+            | {CONSTANT: problem.constants[figure]}
+            for figure, table in problem.tables.items()
         }
-        program = cls(choices, figures, problem.objective, picks, variables=len(choices))
+        program = cls(choices, figures, problem.terms, picks, variables=len(choices))
         wiring = problem.cost.wiring
         readers = np.split(wiring.readers, wiring.starts[1:])
         for edge, producer, slots in zip(wiring.edges, wiring.producers, readers, strict=False):
@@ -93,8 +93,10 @@ class Program:
             return None
         if not self.variables:
             return Solution((), optimal=True)
-        objective = self.figures[self.objective]
-        costs = np.array([objective.get(x, 0.0) for x in range(self.variables)])
+        costs = np.zeros(self.variables)
+        for figure, weight in self.terms.items():
+            expression = self.figures[figure]
+            costs += [weight * expression.get(x, 0.0) for x in range(self.variables)]
         matrix, lower, upper = self._matrix()
         with _silent():
             result = milp(
@@ -155,15 +157,6 @@ class Program:
         return matrix, np.array(lower), np.array(upper)
 
 
-def _tables(problem: Problem) -> dict[Objective, tuple[Floats, float]]:
-    """The part of each figure that is a sum over slots, shape (S, K), and its constant."""
-    return {
-        Objective.LATENCY: (problem.cost.node_us, problem.cost.fixed_us),
-        Objective.SIZE: (problem.sizes.astype(np.float64), float(problem.fixed_size)),
-        Objective.DROP: (problem.drops, 0.0),
-    }
-
-
 def _possible(problem: Problem) -> npt.NDArray[np.bool_]:
     """The choices that some plan within the limits might have; shape (S, K).
 
@@ -171,12 +164,12 @@ def _possible(problem: Problem) -> npt.NDArray[np.bool_]:
     for a limit of 0, where the solver's tolerance would let small figures pass.
     """
     possible = problem.legal
-    for objective, (table, fixed) in _tables(problem).items():
-        limit = problem.limit(objective)
+    for figure, table in problem.tables.items():
+        limit = problem.limit(figure)
         if limit < np.inf:
             figures = np.where(possible, table, np.inf)
             least = figures.min(axis=1, initial=np.inf)
-            room = allowed(limit) - fixed - least.sum()
+            room = allowed(limit) - problem.constants[figure] - least.sum()
             possible &= figures - np.where(np.isfinite(least), least, 0.0)[:, None] <= room
     return possible
 

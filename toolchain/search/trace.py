@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Self
 
+import numpy as np
+
 from ..codec import canonical, parse
-from .goal import Goal, Trial
+from .goal import Goal, Trial, figures_of
 from .ledger import Ledger
 
 
@@ -54,13 +56,15 @@ class Trace:
         return curve
 
     def pareto(self) -> tuple[Trial, ...]:
-        """The trials that none beats in loss, latency and size at once; the fastest first."""
-        kept: list[Trial] = []
-        built = (trial for trial in self.trials if isfinite(trial.loss))
-        for trial in sorted(built, key=lambda t: (t.us, t.loss, t.size)):
-            if not any(_no_worse(other, trial) for other in kept):
-                kept.append(trial)
-        return tuple(kept)
+        """The trials that none beats in all figures at once; the fastest first."""
+        built = [trial for trial in self.trials if isfinite(trial.loss)]
+        built.sort(key=lambda t: (t.us, t.loss, t.size, t.uj or 0.0))
+        table = np.stack(list(figures_of(built).values()), axis=1)
+        kept: list[int] = []
+        for i, figures in enumerate(table):
+            if not (table[np.array(kept, np.intp)] <= figures).all(axis=1).any():
+                kept.append(i)
+        return tuple(built[i] for i in kept)
 
     def to_json(self) -> str:
         """Canonical JSON."""
@@ -76,15 +80,14 @@ class Trace:
         return parse(cls, text)
 
     def to_csv(self) -> str:
-        """One row a trial: figures, then the choice of each slot by its index."""
+        """One row a trial: figures, then the choice of each slot by its index.
+
+        What is not known is empty.
+        """
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["number", "strategy", "loss", "latency_us", "size_bytes", *self.slots])
-        for trial in self.trials:
-            figures = (trial.number, trial.strategy, trial.loss, trial.us, trial.size)
-            writer.writerow([*figures, *trial.indices])
+        figures = ("loss", "latency_us", "size_bytes", "energy_uj")
+        writer.writerow(["number", "strategy", *figures, *self.slots])
+        for t in self.trials:
+            writer.writerow([t.number, t.strategy, t.loss, t.us, t.size, t.uj, *t.indices])
         return out.getvalue()
-
-
-def _no_worse(other: Trial, trial: Trial) -> bool:
-    return other.loss <= trial.loss and other.us <= trial.us and other.size <= trial.size

@@ -63,7 +63,8 @@ def _problem(seed: int, count: int = 5) -> Problem:
         fixed_us=2.0,
     )
     sizes = rng.integers(1, 1000, (count, columns))
-    return Problem(cost, sizes, drops, fixed_size=500)
+    energy = rng.exponential(100.0, (count, columns))
+    return Problem(cost, sizes, drops, fixed_size=500, energy=energy)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def _limit(figures: np.ndarray, quantile: float | None) -> float:
     seed=st.integers(0, 2**32),
     slots=st.integers(1, 6),
     objective=st.sampled_from(Objective),
-    quantiles=st.tuples(QUANTILES, QUANTILES, QUANTILES),
+    quantiles=st.tuples(*[QUANTILES] * len(Objective)),
 )
 def test_finds_the_best_plan_or_none(  # noqa: PLR0913 - two fixtures and four drawn values
     random_problem: MakeProblem,
@@ -45,8 +45,10 @@ def test_finds_the_best_plan_or_none(  # noqa: PLR0913 - two fixtures and four d
 ) -> None:
     problem = random_problem(seed, slots)
     figures = problem.figures(every_plan(problem))
-    latency, size, drop = (_limit(figures[o], q) for o, q in zip(Objective, quantiles, strict=True))
-    problem = replace(problem, limits=Limits(drop, latency, size), objective=objective)
+    limits = Limits()
+    for figure, quantile in zip(Objective, quantiles, strict=True):
+        limits = limits.at(figure, _limit(figures[figure], quantile))
+    problem = replace(problem, limits=limits, objective=objective)
     meets = np.isfinite(figures[Objective.LATENCY])
     for figure in Objective:
         meets &= figures[figure] <= problem.limit(figure) * (1 + 1e-12)

@@ -18,18 +18,19 @@ def _proposal(us: float, drop: float) -> Proposal:
     return Proposal((int(us), int(drop * 1000)), us, drop, 0, "test")
 
 
-def test_pareto_keeps_what_nothing_beats() -> None:
+def test_pareto_keeps_what_nothing_beats(random_problem: MakeProblem) -> None:
+    problem = random_problem(1)
     given = [_proposal(*p) for p in [(5, 0), (1, 0.9), (3, 0.2), (3, 0.3), (4, 0.2), (1, 0.9)]]
-    assert [(p.predicted_us, p.predicted_drop) for p in pareto(given)] == [
+    assert [(p.predicted_us, p.predicted_drop) for p in pareto(given, problem)] == [
         (1, 0.9),
         (3, 0.2),
         (5, 0),
     ]
-    assert pareto([]) == ()
+    assert pareto([], problem) == ()
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("objective", [Objective.LATENCY, Objective.SIZE])
+@pytest.mark.parametrize("objective", [Objective.LATENCY, Objective.SIZE, Objective.ENERGY])
 def test_every_point_is_on_the_true_front(
     random_problem: MakeProblem, every_plan: EveryPlan, seed: int, objective: Objective
 ) -> None:

@@ -41,8 +41,8 @@ def test_limits(
 ) -> None:
     problem = random_problem(6, 6)
     proposal = problem.proposal([len(s.choices) - 1 for s in problem.graph.slots], "test")
-    name = {Objective.LATENCY: "latency_us"}.get(objective, objective.value)
-    limited = problem.within(**{name: proposal.figure(objective) * factor})
+    limits = problem.limits.at(objective, proposal.figure(objective) * factor)
+    limited = replace(problem, limits=limits)
     assert proposal.figure(objective) > 0
     assert limited.meets(proposal) is expected
 

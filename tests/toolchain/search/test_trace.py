@@ -26,10 +26,11 @@ TRIALS = st.builds(
     us=FIGURE,
     size=st.integers(0, 2**62),
     strategy=st.text(),
+    uj=st.none() | FIGURE,
 )
 GOALS = st.builds(
     Goal,
-    limits=st.builds(Limits, drop=POSITIVE, latency_us=POSITIVE, size=POSITIVE),
+    limits=st.builds(Limits, drop=POSITIVE, latency_us=POSITIVE, size=POSITIVE, energy_uj=POSITIVE),
     objective=st.sampled_from(Objective),
     weights=st.lists(st.tuples(st.sampled_from(Objective), FIGURE, FIGURE), max_size=3).map(tuple),
 )
@@ -55,7 +56,7 @@ def test_json_is_read_back_exactly(
     ("old", "new", "message"),
     [
         ('"budget":9', '"budget":"9"', "Trace.budget"),
-        ('"objective":"drop"', '"objective":"beauty"', "not one of latency, size, drop"),
+        ('"objective":"drop"', '"objective":"beauty"', "not one of latency, size, drop, energy"),
         ('"slots":["s0"]', '"slots":"s0"', "Trace.slots"),
         ('"seed":0,', "", "lacks the key 'seed'"),
         ('"weights":[]', '"weights":[["drop",1.0]]', "has 2 items, not 3"),
@@ -79,6 +80,7 @@ def test_csv_has_a_row_for_each_trial() -> None:
         "loss": "0.1",
         "latency_us": "1.5",
         "size_bytes": "7",
+        "energy_uj": "",  # not known
     }
     assert float(rows[1]["loss"]) == inf
 
@@ -90,6 +92,7 @@ def test_csv_keeps_every_digit(random_problem: Callable[..., Problem]) -> None:
     (row,) = csv.DictReader(io.StringIO(Trace.of(ledger, "a", 1, 0.5).to_csv()))
     assert float(row["loss"]) == 1.0 / 3.0
     assert float(row["latency_us"]) == ledger.trials[0].us
+    assert float(row["energy_uj"]) == ledger.trials[0].uj
 
 
 def test_of_a_ledger(random_problem: Callable[..., Problem]) -> None:
@@ -128,12 +131,14 @@ def test_the_pareto_set_is_what_nothing_beats() -> None:
 
 def test_the_pareto_set_against_brute_force() -> None:
     rng = np.random.default_rng(2)
-    figures = rng.integers(0, 5, (60, 3))
-    found = trace(*((float(a), float(b), int(c)) for a, b, c in figures))
+    figures = rng.integers(0, 4, (60, 4))
+    rows = enumerate(figures.tolist())
+    trials = tuple(Trial(i, (i,), loss, us, size, "test", uj) for i, (loss, us, size, uj) in rows)
+    found = replace(trace(), trials=trials)
     beaten = [
         any((other <= each).all() and (other < each).any() for other in figures) for each in figures
     ]
     best = {tuple(each) for each, worse in zip(figures, beaten, strict=True) if not worse}
-    assert [(t.loss, t.us, t.size) for t in found.pareto()] == sorted(
-        best, key=lambda f: (f[1], f[0], f[2])
+    assert [(t.loss, t.us, t.size, t.uj) for t in found.pareto()] == sorted(
+        best, key=lambda f: (f[1], f[0], f[2], f[3])
     )

@@ -96,10 +96,9 @@ class Bounds:
         frontier: Frontier,
         shares: Floats,
     ) -> "Bounds":
-        price = np.stack([_table(problem, figure) for figure in figures], axis=-1)
+        price = np.stack([problem.tables[figure] for figure in figures], axis=-1)
         price[~problem.legal] = np.inf
         charges = np.array([figure is Objective.LATENCY for figure in figures])
-        fixed = {Objective.LATENCY: problem.cost.fixed_us, Objective.SIZE: problem.fixed_size}
         weights = shares / _ranges(price)
         togo = np.zeros((len(frontier.after), *weights.shape))
         ways = np.zeros(togo.shape[:2], np.intp)
@@ -112,7 +111,6 @@ class Bounds:
             best = np.einsum("jkpr,pr->jkp", total, weights).argmin(axis=1)
             ways[states] = best
             togo[states] = np.take_along_axis(total, best[:, None, :, None], axis=1)[:, 0]
-        start = np.array([float(fixed.get(figure, 0.0)) for figure in figures])
         *limited, objective = figures
         return cls(
             problem=problem,
@@ -123,7 +121,7 @@ class Bounds:
             charges=charges,
             togo=togo,
             ways=ways,
-            fixed=start,
+            fixed=np.array([problem.constants[figure] for figure in figures]),
             frugal=int((shares[:, -1] == _TIE).sum()),
         )
 
@@ -150,17 +148,6 @@ class Bounds:
             taken = self.problem.cost.wiring.formats[slot, plans[:, slot]]
             state = self.frontier.after[state, taken]
         return plans
-
-
-def _table(problem: Problem, figure: Objective) -> Floats:
-    """What each choice takes of a figure; shape (S, K)."""
-    match figure:
-        case Objective.LATENCY:
-            return problem.cost.node_us.copy()
-        case Objective.SIZE:
-            return problem.sizes.astype(float)
-        case Objective.DROP:
-            return problem.drops.copy()
 
 
 def _ranges(price: Floats) -> Floats:

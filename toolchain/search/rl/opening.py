@@ -29,7 +29,12 @@ def opening(
         losses: Judges plans; None: by the objective as it is predicted.
         number: Which of several tasks it will be.
         reference: See `Start`.
+
+    Raises:
+        ValueError: The problem asks for a weighted sum: an episode keeps one figure low.
     """
+    if problem.weights:
+        raise ValueError("an episode keeps one figure low, not a weighted sum")
     if problem.sensitivity is None:
         problem = replace(problem, sensitivity=typical(problem.graph))
     limited = limited_figures(problem)
@@ -40,12 +45,7 @@ def opening(
 
 def _most(problem: Problem, figure: Objective) -> float:
     """At least what any plan takes of a figure, so that a limit is finite."""
-    tables = {
-        Objective.LATENCY: problem.cost.node_us,
-        Objective.SIZE: problem.sizes.astype(float),
-        Objective.DROP: problem.drops,
-    }
-    dearest = np.where(problem.legal, tables[figure], -inf).argmax(axis=1)
+    dearest = np.where(problem.legal, problem.tables[figure], -inf).argmax(axis=1)
     most = float(problem.figures(dearest[None])[figure][0])
     if figure is Objective.LATENCY:
         most += float(problem.cost.wiring.conversion_us.max(axis=(1, 2)).sum())
