@@ -14,6 +14,10 @@ class Progress(Protocol):
         """Enter a stage of `total` steps (None: unknown); call the result once a step."""
         ...
 
+    def remark(self, text: str) -> None:
+        """Say beside the stage that runs how far it has come; the last word is kept."""
+        ...
+
     def note(self, text: str) -> None:
         """Say one line that only a user who asked for detail (-v) wants."""
         ...
@@ -26,6 +30,9 @@ class Silent:
     def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:  # noqa: ARG002 - the protocol's signature
         """Count nothing."""
         yield lambda: None
+
+    def remark(self, text: str) -> None:
+        """Say nothing."""
 
     def note(self, text: str) -> None:
         """Say nothing."""

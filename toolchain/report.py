@@ -109,6 +109,44 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """One plan that a search truly evaluated, and none that it evaluated is better in all figures.
+
+    Attributes:
+        loss: What the search minimises on its samples, lower is better.
+        us: Predicted latency, in microseconds.
+        size: Bytes of the weights.
+        counts: How many slots run in each precision.
+    """
+
+    loss: float
+    us: float
+    size: int
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRow:
+    """What the search for a plan did.
+
+    Attributes:
+        strategy: Who searched.
+        evaluations: How many plans were truly run on the search split.
+        verdict: Whether it beat the exact solver's plan on samples that no search has seen.
+        seed: Of the search.
+        loss: What was minimised; empty where nothing was searched by it.
+        pareto: The best of all that was evaluated, the fastest first.
+    """
+
+    strategy: str
+    evaluations: int
+    verdict: str = ""
+    seed: int = 0
+    loss: str = ""
+    pareto: tuple[Tried, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of one compilation.
 
@@ -125,6 +163,7 @@ class Report:
         kernels: What the runtime made of it, such as `int8 asked` and `int8 fused`.
         boundaries: Tensors at which the precision changes.
         slots: One row a slot, in topological order.
+        search: What the search did; None where there was nothing to choose.
         attempts: What the gate saw, in order; the last one is delivered.
         checks: What was checked about the deliverable, and what is owed.
         notes: Remarks for the user, one line each.
@@ -143,6 +182,7 @@ class Report:
     kernels: Mapping[str, int] = field(default_factory=dict)
     boundaries: int = 0
     slots: tuple[SlotRow, ...] = ()
+    search: SearchRow | None = None
     attempts: tuple[Attempt, ...] = ()
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()

@@ -50,11 +50,26 @@ _POSITIVE: dict[str, Any] = {
 )
 @click.option(
     "--strategy",
-    type=click.Choice(["exact", "greedy", "uniform"]),
-    default="exact",
+    type=click.Choice(options.STRATEGIES),
+    default="rl",
     show_default=True,
-    help="How plans are searched.",
+    help="How plans are searched; exact is what the others must beat.",
 )
+@click.option(
+    "--effort",
+    type=click.IntRange(0, 2),
+    default=1,
+    show_default=True,
+    help="0: no evaluation; 1, 2: up to 160, 400.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["latency", "size", "drop"]),
+    default="latency",
+    show_default=True,
+    help="What to minimise within the limits.",
+)
+@options.policy
 @click.option(
     "--calibration",
     type=click.Choice(_METHODS),
@@ -107,6 +122,7 @@ def parse_precisions(text: str | None) -> tuple[Precision, ...]:
 def _request(asked: dict[str, Any]) -> "Request":
     from ..toolchain.accuracy.drop import parse_drop  # noqa: PLC0415 - numpy
     from ..toolchain.calibration import Method  # noqa: PLC0415 - numpy
+    from ..toolchain.search.problem import Objective  # noqa: PLC0415 - numpy
     from .request import Request  # noqa: PLC0415 - numpy
 
     size = asked.pop("max_size")
@@ -116,6 +132,7 @@ def _request(asked: dict[str, Any]) -> "Request":
         max_size=None if size is None else math.ceil(size * 1e6),
         precisions=parse_precisions(asked.pop("precisions")),
         calibration=Method(asked.pop("calibration")),
+        objective=Objective(asked.pop("objective")),
         inputs=dict(map(parse_shape, asked.pop("inputs"))),
         **asked,
     )

@@ -15,6 +15,7 @@ from ..toolchain.verify import Tolerance
 from .request import Request
 from .stages import deliver
 from .stages.decide import decide, reference
+from .stages.explore import evaluator
 from .stages.gate import Gate
 from .stages.limits import check_limits
 from .stages.prepare import Prepared, prepare
@@ -51,7 +52,13 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
         max_drop=request.max_drop,
     )
     decisions = decide(request, target, prepared, clock)
-    searched = search(request, decisions, part, metric, clock)
+    searched = search(
+        request,
+        prepared,
+        decisions,
+        evaluator(decisions, part, metric, request.threads),
+        clock,
+    )
     original = tune_original(target, prepared, request.threads, clock)
     with staged(request.target, force=request.force, archive=request.archive) as folder:
         tolerance = Tolerance(request.max_drop)
@@ -70,8 +77,19 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
         report = deliver.make_report(gate, searched.problem, delivery, made_from)
         check_limits(request, report)
         sessions = session_note(delivery.engine, original)
-        notes = (*target.notes, *prepared.notes, *decisions.notes, metric.why, sessions)
-        report = replace(report, notes=tuple(filter(None, notes)), seconds=clock.seconds)
+        notes = (
+            *target.notes,
+            *prepared.notes,
+            *decisions.notes,
+            metric.why,
+            sessions,
+        )
+        report = replace(
+            report,
+            search=searched.row(request.strategy),
+            notes=tuple(filter(None, notes)),
+            seconds=clock.seconds,
+        )
         about = deliver.manifest(gate, delivery, made_from)
         deliver.write(folder, report, gate, delivery, about)
     return Bundle.open(request.target)
@@ -120,6 +138,10 @@ class Stopwatch:
             yield step
         took = time.perf_counter() - started
         self.seconds[name] = self.seconds.get(name, 0.0) + took
+
+    def remark(self, text: str) -> None:
+        """Pass it on."""
+        self._inner.remark(text)
 
     def note(self, text: str) -> None:
         """Pass it on."""

@@ -31,6 +31,21 @@ table = click.option(
 remeasure = click.option(
     "--remeasure", is_flag=True, help="Measure even what the table already holds."
 )
+STRATEGIES = (
+    "rl",
+    "exact",
+    "evolution",
+    "local",
+    "random",
+    "ddpg",
+    "hierarchical",
+    "joint",
+    "greedy",
+    "uniform",
+)
+policy = click.option(
+    "--policy", type=click.Path(path_type=Path), help="Of hwc train-policy. [hwc's own]"
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from ..toolchain.engine import Status
 from ..toolchain.origin import Origin
 from ..toolchain.progress import Progress, Silent
-from ..toolchain.report import Attempt, Latency, Measured, Quality, Report
+from ..toolchain.report import Attempt, Latency, Measured, Quality, Report, SearchRow
 from ..toolchain.timing import Interval
 
 _PIPE_WIDTH = 160  # a file or a pipe has no width: long lines are better there than folded ones
@@ -27,14 +27,20 @@ class BarProgress:
     def __init__(self, bars: parts.Progress, *, verbose: bool) -> None:
         self._bars = bars
         self._verbose = verbose
+        self._running: parts.TaskID | None = None
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
         """Draw one bar; a stage of unknown length pulses until it ends."""
-        task = self._bars.add_task(name, total=total)
+        task = self._running = self._bars.add_task(name, total=total, remark="")
         yield lambda: self._bars.advance(task)
         done = self._bars.tasks[task].completed or 1
         self._bars.update(task, total=done, completed=done)
+
+    def remark(self, text: str) -> None:
+        """Write behind the bar that was drawn last."""
+        if self._running is not None:
+            self._bars.update(self._running, remark=escape(text))
 
     def note(self, text: str) -> None:
         """Print a line above the bars, with -v."""
@@ -48,6 +54,7 @@ class LineProgress:
     def __init__(self, console: Console, *, verbose: bool) -> None:
         self._console = console
         self._verbose = verbose
+        self._remark = ""
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
@@ -55,7 +62,12 @@ class LineProgress:
         started = time.perf_counter()
         yield lambda: None
         steps = f" ({total})" if total else ""
-        self._print(f"hwc: {name}{steps}: {time.perf_counter() - started:.1f} s")
+        remark, self._remark = self._remark and f", {self._remark}", ""
+        self._print(f"hwc: {name}{steps}: {time.perf_counter() - started:.1f} s{remark}")
+
+    def remark(self, text: str) -> None:
+        """Keep it for the end of the stage."""
+        self._remark = text
 
     def note(self, text: str) -> None:
         """Print a line, with -v."""
@@ -82,6 +94,7 @@ def progress(*, quiet: bool = False, verbose: bool = False) -> Iterator[Progress
             parts.MofNCompleteColumn(),
             parts.TimeElapsedColumn(),
             parts.TimeRemainingColumn(),
+            parts.TextColumn("{task.fields[remark]}", style="dim"),
         )
         with parts.Progress(*columns, console=console) as bars:
             yield BarProgress(bars, verbose=verbose)
@@ -133,6 +146,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
     yield "nodes", counts_text(before.counts), counts_text(after.counts)
     yield "kernels", _NONE, counts_text(report.kernels)
     yield "boundaries", _NONE, str(report.boundaries)
+    if report.search is not None:
+        yield "search", _NONE, _search(report.search)
     yield "gate", _NONE, "\n".join(_attempt(attempt) for attempt in report.attempts) or _NONE
 
 
@@ -183,6 +198,13 @@ def _smaller(before: Measured, after: Measured) -> str:
 
 def _quality(quality: Quality | None) -> str:
     return _NONE if quality is None else interval_text(quality.value, "{:.2%}")
+
+
+def _search(row: SearchRow) -> str:
+    """Who searched, how long, and whether it was of use."""
+    plans = "plan" if row.evaluations == 1 else "plans"
+    tried = f"{row.strategy}, {row.evaluations} {plans} evaluated"
+    return f"{tried}\n{row.verdict}" if row.verdict else tried
 
 
 def _attempt(attempt: Attempt) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..toolchain.calibration import Method
 from ..toolchain.errors import UsageError
 from ..toolchain.plan import Precision
+from ..toolchain.search.problem import Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,10 @@ class Request:
         max_latency_ms: Latency that must be reached, in milliseconds; None: as low as it gets.
         max_size: Bytes that the model may have; None: any.
         precisions: What may be chosen; empty: all that the device runs.
-        strategy: How plans are searched: `exact`, `greedy` or `uniform`.
+        strategy: How plans are searched: a name of `strategies`.
+        objective: What is minimised within `max_drop` and the other limits.
+        effort: 0: a plan without any evaluation; 1, 2: up to 160 or 400 true evaluations.
+        policy: A file of `hwc train-policy`; None: the policy that comes with hwc.
         calibration: How ranges are chosen from what calibration saw.
         inputs: Fixed input shapes by name; '' is the only input.
         surgery: `file.py:function` that changes the graph with onnx-graphsurgeon first.
@@ -56,7 +60,10 @@ class Request:
     max_latency_ms: float | None = None
     max_size: int | None = None
     precisions: tuple[Precision, ...] = ()
-    strategy: str = "exact"
+    strategy: str = "rl"
+    objective: Objective = Objective.LATENCY
+    effort: int = 1
+    policy: Path | None = None
     calibration: Method = Method.MSE
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     surgery: str | None = None

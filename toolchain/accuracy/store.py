@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from ..cache import cache_folder
 from ..engine import Array
 from ..errors import HwcError, InputError, OutputError
 
@@ -53,6 +54,11 @@ class Kept(NamedTuple):
 
     loss: float
     samples: Array
+
+
+def default_store() -> Path:
+    """Where the losses of all models live in the user's cache."""
+    return cache_folder("losses", SCHEMA_VERSION) / "losses.sqlite"
 
 
 class LossStore:

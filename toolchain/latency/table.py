@@ -11,8 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-import platformdirs
-
+from ..cache import cache_folder
 from . import records
 from .combine import combine_boundaries, combine_kernels
 from .records import BOUNDARIES, BUILDS, KERNELS, Columns, Record
@@ -43,7 +42,7 @@ def _file_name(word: str) -> str:
 
 
 def _folder() -> Path:
-    return platformdirs.user_cache_path("hwc") / "tables" / f"v{SCHEMA_VERSION}"
+    return cache_folder("tables", SCHEMA_VERSION)
 
 
 class LatencyTable:

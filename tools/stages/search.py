@@ -6,27 +6,34 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ...backends import ort
-from ...toolchain.accuracy.evaluator import Evaluator, Reference
-from ...toolchain.accuracy.metric import Metric
+from ...toolchain.accuracy.evaluator import Evaluator
+from ...toolchain.accuracy.judge import FIDELITIES
+from ...toolchain.accuracy.losses import choose_loss
 from ...toolchain.accuracy.sensitivity import sensitivity
+from ...toolchain.accuracy.store import LossStore, default_store
 from ...toolchain.latency.build_cost import refined
 from ...toolchain.latency.drift import TOTAL
 from ...toolchain.plan import Plan
 from ...toolchain.progress import Progress
+from ...toolchain.report import SearchRow, Tried
 from ...toolchain.search.choose import Choice, choose
-from ...toolchain.search.exact import Exact
-from ...toolchain.search.greedy import Greedy
-from ...toolchain.search.problem import Limits, Problem, Proposal, Strategy
+from ...toolchain.search.front import front
+from ...toolchain.search.goal import Goal
+from ...toolchain.search.problem import Limits, Objective, Problem, Proposal, fp32_everywhere
+from ...toolchain.search.typical import typical
 from ...toolchain.search.uniform import Uniform
 from ...toolchain.slots import SlotGraph
 from ..request import Request
+from ..strategies import PROPOSERS, explorer, pretrained, proposer
+from .challenge import Challenge, Challenger
 from .decide import Decisions
+from .explore import Arena
+from .prepare import Prepared
 
 ROUNDS = 4  # of measuring what was chosen and choosing again
 SETTLED = 0.03  # a price that near the measurement is believed
 STALE = TOTAL  # beyond that the rows that a price rests on are measured again
-STRATEGIES: dict[str, type[Strategy]] = {"exact": Exact, "greedy": Greedy, "uniform": Uniform}
+BUDGETS = (0, 160, 400)  # true evaluations by effort
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +45,32 @@ class Searched:
             to be measured.
         candidates: Plans for the gate, best first.
         evaluations: How many plans were truly run on the search split.
+        challenge: What came of the search that challenged the solver; None where there was none.
+        note: What the user should know of the search.
     """
 
     problem: Problem
     candidates: tuple[tuple[Proposal, Plan], ...]
     evaluations: int
+    challenge: Challenge | None
+    note: str
+
+    def row(self, strategy: str) -> SearchRow:
+        """What a report says of it."""
+        if self.challenge is None:
+            return SearchRow(strategy, self.evaluations, self.note)
+        trace = self.challenge.trace
+        return SearchRow(
+            strategy,
+            self.evaluations,
+            self.note,
+            trace.seed,
+            self.challenge.loss,
+            tuple(
+                Tried(t.loss, t.us, t.size, self.problem.plan_of(t.indices).counts())
+                for t in trace.pareto()
+            ),
+        )
 
     @property
     def plans(self) -> Sequence[tuple[str, Plan]]:
@@ -51,43 +79,120 @@ class Searched:
 
 
 def search(
-    request: Request, decisions: Decisions, part: Reference, metric: Metric, progress: Progress
+    request: Request,
+    prepared: Prepared,
+    decisions: Decisions,
+    evaluator: Evaluator,
+    progress: Progress,
 ) -> Searched:
-    """Find the fastest plan that keeps within the drop on the search split.
+    """Find the best plan that keeps within the drop on the search split.
 
-    Sensitivities are measured only where the fastest plan of all drops too much: they take as many
-    builds as there are choices.
+    The solver's plan is challenged by a search with true evaluations wherever that could find a
+    better one: not where the best plan of all, whatever it drops, keeps within the drop.
+
+    Sensitivities are measured only where the best plan of all drops too much, or where the least
+    loss is sought: they take as many builds as there are choices.
 
     Raises:
         ConstraintError: No plan meets the constraints; the message names the nearest.
     """
+    run = _Search(request, prepared, decisions, evaluator, progress)
+    problem = _problem(request, decisions)
+    return run.searched(problem) if request.effort else run.guessed(problem)
 
-    def realise(plan: Plan) -> ort.Session:
-        return decisions.simulate(plan, request.threads)
 
+def _problem(request: Request, decisions: Decisions) -> Problem:
+    """What is searched, before anything is known of losses."""
     limits = Limits(
         latency_us=(request.max_latency_ms or np.inf) * 1e3,
         size=np.inf if request.max_size is None else request.max_size,
     )
-    problem = Problem(decisions.cost, weight_bytes(decisions.slots), limits=limits)
-    evaluator = Evaluator(realise, part, metric)
-    run = _Search(request, decisions, evaluator, progress)
-    problem, choice = run.settle(problem)
-    if _only_fp32(choice) and evaluator.evaluations:
-        wanted = worth_measuring(problem, request.strategy)
-        table = sensitivity(evaluator, decisions.slots, wanted=wanted, progress=progress)
-        problem, choice = run.settle(replace(problem, sensitivity=table))
-    proposals = _with_uniform([c.proposal for c in choice.candidates], problem, run)
-    candidates = tuple((proposal, problem.plan(proposal)) for proposal in proposals)
-    return Searched(problem, candidates, evaluator.evaluations)
+    sizes = weight_bytes(decisions.slots)
+    return Problem(decisions.cost, sizes, limits=limits, objective=request.objective)
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
     request: Request
+    prepared: Prepared
     decisions: Decisions
     evaluator: Evaluator
     progress: Progress
+
+    def searched(self, problem: Problem) -> Searched:
+        """Let the solver choose, and challenge it."""
+        if problem.objective is Objective.DROP:
+            problem = self._sensed(problem)
+        problem, choice = self.settle(problem)
+        if _only_fp32(choice) and self.evaluator.evaluations and problem.sensitivity is None:
+            problem, choice = self.settle(self._sensed(problem))
+        challenge, note = self._challenged(problem, choice.candidates[0].proposal)
+        found = [candidate.proposal for candidate in choice.candidates]
+        spent = self.evaluator.evaluations
+        if challenge:
+            found[:0] = [challenge.winner] if challenge.winner else []
+            spent += len(challenge.trace.trials)
+        plans = self._with_uniform(found, problem)
+        return Searched(problem, tuple((p, problem.plan(p)) for p in plans), spent, challenge, note)
+
+    def guessed(self, problem: Problem) -> Searched:
+        """Let the policy choose by what is estimated: no plan is run, and no solver asked.
+
+        The gate starts at the best plan whose estimated loss is as small as the drop that is
+        allowed, and goes on with safer ones.
+        """
+        problem = replace(problem, sensitivity=typical(problem.graph))
+        policy = pretrained(self.request.policy)
+        found = list(front(problem, policy))
+        safe = [p for p in found if p.figure(Objective.DROP) <= self.request.max_drop]
+        plain = fp32_everywhere(problem)
+        plans = [*(p for p in safe or found[-1:] if p != plain), plain]
+        return Searched(
+            problem,
+            tuple((p, problem.plan(p)) for p in plans),
+            0,
+            None,
+            "chosen without an evaluation: the policy read the table and estimated losses",
+        )
+
+    def _sensed(self, problem: Problem) -> Problem:
+        """The problem with measured sensitivities."""
+        wanted = worth_measuring(problem, self.request.strategy)
+        slots = self.decisions.slots
+        table = sensitivity(self.evaluator, slots, wanted=wanted, progress=self.progress)
+        return replace(problem, sensitivity=table)
+
+    def _challenged(self, problem: Problem, exact: Proposal) -> tuple[Challenge | None, str]:
+        """What came of challenging the solver; or why it was not."""
+        request, meter, name = self.request, self.decisions.meter, self.request.strategy
+        if name in PROPOSERS or not self.prepared.real:
+            return None, ""
+        if problem.sensitivity is None:
+            return None, f"{name} was not asked: the best plan of all keeps within the drop"
+        with LossStore(default_store()) as store:
+            challenger = Challenger(
+                arena=self._arena(store),
+                explorer=explorer(name, request.policy),
+                budget=max(1, BUDGETS[request.effort] - self.evaluator.evaluations),
+                seed=request.seed,
+                holds=lambda proposal: self._drop(problem, proposal) <= request.max_drop,
+                measure=None if meter is None else lambda p: meter.one(problem.plan(p)),
+                progress=self.progress,
+            )
+            result = challenger.challenge(problem, exact, Goal(problem.limits, problem.objective))
+        return result, result.text
+
+    def _arena(self, store: LossStore) -> Arena:
+        """Where plans are judged."""
+        evaluator, ranked = self.evaluator, FIDELITIES[self.request.effort]
+        part = evaluator.reference
+        loss = choose_loss(evaluator.metric, part.outputs)
+        decisions, runner = self.decisions, evaluator.runner
+        return Arena(self.prepared, decisions, runner, part, loss, store, ranked=ranked)
+
+    def _drop(self, problem: Problem, proposal: Proposal) -> float:
+        """The true drop of a plan on the search split."""
+        return self.evaluator.score(problem.plan(proposal)).value
 
     def settle(self, problem: Problem) -> tuple[Problem, Choice]:
         """Choose, measure what was chosen, and choose again while its price is wrong.
@@ -117,7 +222,7 @@ class _Search:
         return problem, choice
 
     def _choose(self, problem: Problem) -> Choice:
-        strategy = STRATEGIES[self.request.strategy]()
+        strategy = proposer(self.request.strategy)
         with self.progress.stage("search") as step:
 
             def score(plan: Plan) -> float:
@@ -128,33 +233,36 @@ class _Search:
 
             return choose(problem, strategy, score=score, max_drop=self.request.max_drop)
 
+    def _with_uniform(self, proposals: list[Proposal], problem: Problem) -> list[Proposal]:
+        """Put the plans of one precision that keep within the drop before the last resort, fp32.
 
-def _with_uniform(proposals: list[Proposal], problem: Problem, run: _Search) -> list[Proposal]:
-    """Put the plans of one precision that keep within the drop before the last resort, fp32.
-
-    Uniform fp16 is the plain build that a user of an accelerator knows: nothing stands nearer to
-    the original, and it is seldom much slower than the best.
-    """
-    *better, plain = proposals
-    fastest = better[0].predicted_us if better else 0.0
-    uniform = [
-        proposal
-        for proposal in Uniform().propose(problem)
-        if fastest < proposal.predicted_us < plain.predicted_us
-        and run.evaluator.score(problem.plan(proposal)).value <= run.request.max_drop
-    ]
-    found = sorted([*better, *uniform], key=lambda proposal: proposal.predicted_us)
-    return [*dict.fromkeys(found), plain]
+        Uniform fp16 is the plain build that a user of an accelerator knows: nothing stands nearer
+        to the original, and it is seldom much slower than the best.
+        """
+        *better, plain = proposals
+        fastest = better[0].predicted_us if better else 0.0
+        uniform = [
+            proposal
+            for proposal in Uniform().propose(problem)
+            if fastest < proposal.predicted_us < plain.predicted_us
+            and self._drop(problem, proposal) <= self.request.max_drop
+        ]
+        found = sorted([*better, *uniform], key=lambda proposal: proposal.predicted_us)
+        return [*dict.fromkeys(found), plain]
 
 
 def worth_measuring(problem: Problem, strategy: str) -> npt.NDArray[np.bool_]:
-    """The choices whose loss matters: faster than fp32 by themselves, or in the fastest plan.
+    """The choices whose loss matters: better than fp32 by themselves, or in the best plan.
 
     Returns:
         Shape (slots, most choices).
     """
-    wanted = problem.cost.node_us < problem.cost.node_us[:, :1]
-    for proposal in STRATEGIES[strategy]().propose(problem):
+    if problem.objective is Objective.DROP:
+        return problem.legal
+    sized = problem.objective is Objective.SIZE
+    figures = problem.sizes if sized else problem.cost.node_us
+    wanted = problem.legal & (figures < figures[:, :1])
+    for proposal in proposer(strategy).propose(problem):
         wanted[np.arange(len(wanted)), list(proposal.indices)] = True
     return wanted
 

@@ -65,6 +65,9 @@ class Counting:
     def _step(self) -> None:
         self.steps += 1
 
+    def remark(self, text: str) -> None:
+        """Nothing is remarked."""
+
     def note(self, text: str) -> None:
         """Nothing is noted."""
 
