@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ..device import DeviceProfile
 from ..plan import NodeChoice
 from ..slots import Work
-from .estimate import estimate_us, executed, load, rates
+from .estimate import estimate_us, executed, load, rates, touched
 from .roofline import from_memory
 
 _JOULES_A_PICOJOULE = 1e-12
@@ -52,15 +52,30 @@ def energy_joules(
     if profile.power is None or budget is None:
         return None
     time = estimate_us(work, kind, choice, profile, sparse=sparse)
-    precision = executed(choice.precision, profile)
-    limits = rates(kind, precision, profile, sparse=sparse)
-    far = from_memory(load(work, precision, sparse=sparse and work.weights > 0), limits)
-    picojoules = 2 * work.macs * profile.power.pj_per_op[precision].value
-    picojoules += float(far) * profile.power.pj_per_byte.value
     idle = min(profile.power.idle_watts.value, budget.value)
-    spent = idle * time.us * _SECONDS_A_MICROSECOND + picojoules * _JOULES_A_PICOJOULE
+    spent = idle * time.us * _SECONDS_A_MICROSECOND
+    spent += work_joules(work, kind, choice, profile, sparse=sparse)
     return Energy(
         joules=min(spent, budget.value * time.us * _SECONDS_A_MICROSECOND),
         low=idle * time.low * _SECONDS_A_MICROSECOND,
         high=budget.value * time.high * _SECONDS_A_MICROSECOND,
     )
+
+
+def work_joules(
+    work: Work, kind: str, choice: NodeChoice, profile: DeviceProfile, *, sparse: bool = False
+) -> float:
+    """Estimate what one kernel's operations and bytes take, however long they take.
+
+    Raises:
+        DeviceError: The precision does not run on the device.
+        ValueError: The profile says nothing about power.
+    """
+    if profile.power is None:
+        raise ValueError(f"{profile.name} says nothing about power")
+    work, precision = touched(work, kind), executed(choice.precision, profile)
+    limits = rates(kind, precision, profile, sparse=sparse)
+    far = from_memory(load(work, precision, sparse=sparse and work.weights > 0), limits)
+    picojoules = 2 * work.macs * profile.power.pj_per_op[precision].value
+    picojoules += float(far) * profile.power.pj_per_byte.value
+    return picojoules * _JOULES_A_PICOJOULE

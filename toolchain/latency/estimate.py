@@ -48,8 +48,7 @@ def estimate_us(
         DeviceError: The precision does not run on the device.
     """
     precision = executed(choice.precision, profile)
-    if kind == "move":  # what only moves numbers reads no more of a table than it writes
-        work = replace(work, weights=min(work.weights, work.writes))
+    work = touched(work, kind)
     sparse = sparse and profile.sparse_2_4 is not None and work.weights > 0
     found = kernel_us(
         load(work, precision, sparse=sparse), rates(kind, precision, profile, sparse=sparse)
@@ -91,6 +90,11 @@ def executed(precision: Precision, profile: DeviceProfile) -> Precision:
         return max(profile.peak, key=lambda p: p.weight_bits)
     runs = ", ".join(profile.peak)
     raise DeviceError(f"{profile.name} does not run {precision}", f"it runs {runs}")
+
+
+def touched(work: Work, kind: str) -> Work:
+    """What a kernel really has to do: a mere look-up reads no more of a table than it writes."""
+    return replace(work, weights=min(work.weights, work.writes)) if kind == "move" else work
 
 
 def load(work: Work, precision: Precision, *, sparse: bool = False) -> Load:
