@@ -116,7 +116,7 @@ class _Judge:
         return ConstraintError(
             f"no plan found keeps the drop within {self.max_drop:.3%}: the nearest drops "
             f"{self.drops[proposal.indices]:.3%}, with {amounts(proposal)}",
-            f"{HINT} or --max-drop",
+            f"{HINT}, or a larger --max-drop",
         )
 
 

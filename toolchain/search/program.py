@@ -100,7 +100,7 @@ class Program:
         matrix, lower, upper = self._matrix()
         with _silent():
             result = milp(
-                costs * (_OBJECTIVE_SCALE / (np.abs(costs).max() or 1.0)),
+                costs / (np.abs(costs).max() or 1.0) * _OBJECTIVE_SCALE,
                 integrality=np.arange(self.variables) < len(self.choices),
                 bounds=Bounds(0.0, 1.0),
                 constraints=LinearConstraint(matrix, lower, upper),

@@ -99,6 +99,18 @@ def test_the_smallest_plan_that_holds(random_problem: MakeProblem) -> None:
     assert sizes[0] < fp32_everywhere(problem).size
 
 
+def test_a_weighted_sum_is_traded_for_the_drop(random_problem: MakeProblem) -> None:
+    weights = ((Objective.LATENCY, 1.0, 10.0), (Objective.ENERGY, 0.5, 100.0))
+    problem = replace(random_problem(11, 30), weights=weights)
+    choice = choose(problem, Exact(), score=Judge(problem, factor=5.0), max_drop=0.02)
+    (ideal,) = Exact().propose(problem.within(drop=0.02 / 5.0))
+    plain, found = fp32_everywhere(problem), choice.candidates[0].proposal
+    gained, most = (problem.value(plain) - problem.value(each) for each in (found, ideal))
+    assert 0.9 * most <= gained <= most * 1.0001
+    values = [problem.value(c.proposal) for c in choice.candidates[:-1]]
+    assert values == sorted(values)
+
+
 def test_the_safest_plan_within_a_latency(random_problem: MakeProblem) -> None:
     free = random_problem(11, 30)
     points = front(free, Exact())
@@ -124,6 +136,15 @@ def test_an_impossible_latency_names_the_fastest(random_problem: MakeProblem) ->
 def test_an_impossible_size_names_the_smallest(random_problem: MakeProblem) -> None:
     impossible = random_problem(11, 30).within(size=10)
     with pytest.raises(ConstraintError, match="size of 1e-05 MB: the nearest has"):
+        choose(impossible, Exact(), score=Judge(impossible), max_drop=0.02)
+
+
+def test_an_impossible_energy_names_the_thriftiest(random_problem: MakeProblem) -> None:
+    problem = random_problem(11, 30)
+    least = next(Exact().propose(replace(problem, objective=Objective.ENERGY))).predicted_uj
+    assert least
+    impossible = problem.within(energy_uj=least * 0.9)
+    with pytest.raises(ConstraintError, match=f"an? energy of .* and {least / 1e3:.4g} mJ"):
         choose(impossible, Exact(), score=Judge(impossible), max_drop=0.02)
 
 

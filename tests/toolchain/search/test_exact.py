@@ -60,6 +60,38 @@ def test_finds_the_best_plan_or_none(  # noqa: PLR0913 - two fixtures and four d
         assert found[0].optimal
 
 
+WEIGHT = st.floats(0.0, 10.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    weights=st.tuples(*[WEIGHT] * len(Objective)).filter(any),
+    quantile=st.floats(0.0, 1.0),
+)
+def test_finds_the_least_weighted_sum(
+    random_problem: MakeProblem,
+    every_plan: EveryPlan,
+    *,
+    seed: int,
+    weights: tuple[float, ...],
+    quantile: float,
+) -> None:
+    problem = random_problem(seed, 5)
+    figures = problem.figures(every_plan(problem))
+    units = [float(np.median(figures[figure])) or 1.0 for figure in Objective]
+    problem = replace(
+        problem,
+        weights=tuple(zip(Objective, weights, units, strict=True)),
+        limits=Limits(drop=_limit(figures[Objective.DROP], quantile)),
+    )
+    values = np.sum([w * figures[figure] for figure, w in problem.terms.items()], axis=0)
+    meets = figures[Objective.DROP] <= problem.limits.drop * (1 + 1e-12)
+    (found,) = Exact().propose(problem)
+    assert found.optimal
+    assert problem.value(found) == pytest.approx(values[meets].min(), rel=2e-5, abs=1e-9)
+
+
 def test_predictions_are_the_cost_models(random_problem: MakeProblem) -> None:
     problem = random_problem(3, 6)
     (found,) = Exact().propose(problem)
@@ -67,6 +99,8 @@ def test_predictions_are_the_cost_models(random_problem: MakeProblem) -> None:
     assert found.predicted_us == problem.cost.price(plan)[0]
     assert found.predicted_drop == problem.drops[np.arange(6), plan[0]].sum()
     assert found.size == problem.sizes[np.arange(6), plan[0]].sum() + problem.fixed_size
+    assert problem.energy is not None
+    assert found.predicted_uj == problem.energy[np.arange(6), plan[0]].sum()
     assert found.strategy == "exact"
 
 

@@ -10,7 +10,7 @@ from hwc.toolchain.errors import ConstraintError
 from hwc.toolchain.search.feasible import Space, by_bits
 from hwc.toolchain.search.goal import Goal
 from hwc.toolchain.search.ledger import Ledger
-from hwc.toolchain.search.problem import Indices, Limits, Objective, Problem, allowed
+from hwc.toolchain.search.problem import COSTS, Indices, Limits, Objective, Problem, allowed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,14 +24,14 @@ def space_of(problem: Problem, goal: Goal | None = None) -> Space:
 
 
 def tight(problem: Problem, plans: Indices, room: float) -> Problem:
-    """The problem with limits on latency and size that some plan just meets."""
+    """The problem with limits on latency, size and energy that some plan just meets."""
     figures = problem.figures(plans)
     order = np.argsort(figures[Objective.LATENCY])
     picked = order[int(room * (len(order) - 1))]
-    return problem.within(
-        latency_us=float(figures[Objective.LATENCY][picked]),
-        size=float(figures[Objective.SIZE][picked]),
-    )
+    limits = problem.limits
+    for figure in COSTS:
+        limits = limits.at(figure, float(figures[figure][picked]))
+    return replace(problem, limits=limits)
 
 
 def meets(problem: Problem, plans: Indices) -> bool:
@@ -122,7 +122,9 @@ def test_the_goals_limits_count_too(random_problem: MakeProblem) -> None:
     assert space.problem.limits == replace(limits, drop=inf)
 
 
-@pytest.mark.parametrize("limits", [{"latency_us": 0.1}, {"size": 1.0}], ids=["latency", "size"])
+@pytest.mark.parametrize(
+    "limits", [{"latency_us": 0.1}, {"size": 1.0}, {"energy_uj": 0.1}], ids=str
+)
 def test_no_plan_within_the_limits(random_problem: MakeProblem, limits: dict[str, float]) -> None:
     with pytest.raises(ConstraintError, match=r"no plan .* the fastest takes"):
         space_of(random_problem(1, 8).within(**limits))

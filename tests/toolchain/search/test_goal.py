@@ -1,5 +1,6 @@
 """What a goal prefers: plans that were built, then limits, then the objective."""
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -38,6 +39,18 @@ SUM = ((Objective.LATENCY, 0.5, 10.0), (Objective.DROP, 2.0, 0.1))
             trial(0.5, 9.0, 10),
             trial(0.1, 1.0, 11),
             id="limit on the size",
+        ),
+        pytest.param(
+            Goal(Limits(energy_uj=10), Objective.LATENCY),
+            replace(trial(0.5, 9.0), uj=10.0),
+            replace(trial(0.1, 1.0), uj=11.0),
+            id="limit on the energy",
+        ),
+        pytest.param(
+            Goal(objective=Objective.ENERGY),
+            replace(trial(0.5, 9.0), uj=1.0),
+            replace(trial(0.1, 1.0), uj=2.0),
+            id="least energy",
         ),
         pytest.param(Goal(weights=SUM), trial(0.1, 40.0), trial(0.2, 39.0), id="weighted sum"),
         pytest.param(

@@ -35,6 +35,16 @@ def test_is_between_uniform_and_exact(
     assert greedy.figure(objective) >= exact.figure(objective) * (1 - 2e-5)
 
 
+def test_a_weighted_sum_is_between_uniform_and_exact(random_problem: MakeProblem) -> None:
+    weights = ((Objective.LATENCY, 1.0, 10.0), (Objective.DROP, 1.0, 0.01))
+    for seed in range(20):
+        problem = replace(random_problem(seed, 7), weights=weights)
+        found = [best(problem, s) for s in (Exact(), Greedy(), Uniform())]
+        values = [problem.value(each) for each in found if each]
+        assert len(values) == 3
+        assert values[0] * (1 - 2e-5) <= values[1] <= values[2] * (1 + 1e-9)
+
+
 def test_is_near_the_optimum(random_problem: MakeProblem) -> None:
     gaps = []
     for seed in range(12):

@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 import pytest
 from hwc.toolchain.plan import Plan
-from hwc.toolchain.search.problem import Limits, Objective, Problem, fp32_everywhere
+from hwc.toolchain.search.problem import Limits, Objective, Problem, Weights, fp32_everywhere
 
 MakeProblem = Callable[..., Problem]
 
@@ -32,6 +32,42 @@ def test_an_unmeasured_drop_is_none(random_problem: MakeProblem) -> None:
     assert proposal.predicted_drop is None
     assert proposal.figure(Objective.DROP) == 0.0
     assert problem.meets(proposal)
+
+
+def test_an_energy_that_is_not_known_is_none_and_adds_nothing(random_problem: MakeProblem) -> None:
+    problem = replace(random_problem(1, 6), energy=None, limits=Limits(energy_uj=0.0))
+    proposal = fp32_everywhere(problem)
+    assert proposal.predicted_uj is None
+    assert proposal.figure(Objective.ENERGY) == 0.0
+    assert problem.meets(proposal)
+
+
+def test_deltas_are_differences_of_figures(random_problem: MakeProblem) -> None:
+    problem, rng = random_problem(2, 7), np.random.default_rng(0)
+    plan = np.array([rng.integers(len(slot.choices)) for slot in problem.graph.slots])
+    before, deltas = problem.figures(plan[None]), problem.deltas(plan)
+    for s, k in np.argwhere(problem.legal):
+        changed = plan.copy()
+        changed[s] = k
+        for figure, after in problem.figures(changed[None]).items():
+            assert deltas[figure][s, k] == pytest.approx(after[0] - before[figure][0], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [((Objective.DROP, 0.0, 1.0),), ((Objective.DROP, 1.0, 1.0), (Objective.LATENCY, -1.0, 1.0))],
+    ids=["nothing", "negative"],
+)
+def test_weights_that_ask_for_nothing_are_refused(
+    random_problem: MakeProblem, weights: Weights
+) -> None:
+    with pytest.raises(ValueError, match="weights are at least 0"):
+        replace(random_problem(1), weights=weights)
+
+
+def test_the_tighter_of_two_limits() -> None:
+    one, other = Limits(drop=0.1, size=10), Limits(drop=0.2, energy_uj=5.0)
+    assert one.both(other) == other.both(one) == Limits(drop=0.1, size=10, energy_uj=5.0)
 
 
 @pytest.mark.parametrize("objective", list(Objective))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 MakeProblem = Callable[..., Problem]
 EveryPlan = Callable[[Problem], Indices]
 LATENCY, SIZE, DROP = Objective.LATENCY, Objective.SIZE, Objective.DROP
+ENERGY = Objective.ENERGY
 
 
 @settings(max_examples=40, deadline=None)
@@ -48,8 +49,16 @@ def test_the_cheapest_plan_is_the_exact_solvers(random_problem: MakeProblem, see
 
 @pytest.mark.parametrize(
     ("limited", "objective"),
-    [((LATENCY,), DROP), ((SIZE,), DROP), ((DROP,), LATENCY), ((LATENCY, SIZE), DROP)],
-    ids=["latency", "size", "drop", "latency-and-size"],
+    [
+        ((LATENCY,), DROP),
+        ((SIZE,), DROP),
+        ((ENERGY,), DROP),
+        ((DROP,), LATENCY),
+        ((DROP,), ENERGY),
+        ((LATENCY, SIZE), DROP),
+        ((LATENCY, ENERGY), DROP),
+    ],
+    ids=str,
 )
 def test_each_way_takes_what_it_says_and_is_best_within_that(
     random_problem: MakeProblem,

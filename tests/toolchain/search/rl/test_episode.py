@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 MakeProblem = Callable[..., Problem]
 EveryPlan = Callable[[Problem], Indices]
 LATENCY, SIZE, DROP = Objective.LATENCY, Objective.SIZE, Objective.DROP
+ENERGY = Objective.ENERGY
 
 
 def draw(masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -65,11 +66,19 @@ def test_a_choice_is_allowed_where_some_completion_fits_and_nowhere_else(
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**32), shares=st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)))
+@given(
+    seed=st.integers(0, 2**32),
+    shares=st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)),
+    limited=st.sampled_from([(LATENCY, SIZE), (LATENCY, ENERGY), (SIZE, ENERGY)]),
+)
 def test_two_limits_are_kept_together(
-    random_problem: MakeProblem, *, seed: int, shares: tuple[float, float]
+    random_problem: MakeProblem,
+    *,
+    seed: int,
+    shares: tuple[float, float],
+    limited: tuple[Objective, Objective],
 ) -> None:
-    task = Task.of(random_problem(seed, 7), limited=(LATENCY, SIZE))
+    task = Task.of(random_problem(seed, 7), limited=limited)
     totals = task.bounds.totals()[:, :2]
     least = totals[seed % task.bounds.frugal]
     limits = least + np.array(shares) * (totals.max(axis=0) - least)
@@ -107,23 +116,25 @@ def test_settled_tensors_keep_budgets_too(random_problem: MakeProblem, most: int
         assert (figures(task, plans) <= allowed(limit)).all()
 
 
+@pytest.mark.parametrize(("figure", "count"), [(LATENCY, 100_000), (ENERGY, 20_000)], ids=str)
 def test_a_hundred_thousand_random_episodes_keep_their_budgets(
-    random_problem: MakeProblem,
+    random_problem: MakeProblem, figure: Objective, count: int
 ) -> None:
     rng = np.random.default_rng(0)
-    tasks = [Task.of(random_problem(seed, 3 + seed % 7)) for seed in range(20)]
+    problems = [random_problem(seed, 3 + seed % 7) for seed in range(20)]
+    tasks = [Task.of(problem, limited=(figure,)) for problem in problems]
     sampler = RandomBudgets(tasks, tightest=0.0, loosest=0.6)
     lanes = 1000
     starts = [sampler.draw(rng) for _ in range(lanes)]
     episodes, turned = Episodes(tasks, starts), np.zeros(lanes)
     played = 0
-    while played < 100_000:
+    while played < count:
         for lane, start in enumerate(starts):
             turned[lane] = start.limits[0]
         play(episodes, rng)
         for which, task in enumerate(tasks):
             here = [lane for lane, start in enumerate(starts) if start.task == which]
-            prices = task.problem.cost.price(np.array([episodes.plan(lane) for lane in here]))
+            prices = figures(task, [episodes.plan(lane) for lane in here])[:, 0]
             assert (prices <= turned[here] * (1 + 1e-5)).all()
         played += lanes
         order = rng.permutation(lanes)

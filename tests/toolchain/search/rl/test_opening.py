@@ -10,6 +10,7 @@ from hwc.toolchain.search.rl.opening import limited_figures, opening
 
 RandomProblem = Callable[..., Problem]
 LATENCY, SIZE, DROP = Objective.LATENCY, Objective.SIZE, Objective.DROP
+ENERGY = Objective.ENERGY
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,9 @@ LATENCY, SIZE, DROP = Objective.LATENCY, Objective.SIZE, Objective.DROP
         (DROP, Limits(latency_us=30.0), (LATENCY,)),
         (DROP, Limits(size=2000), (SIZE,)),
         (DROP, Limits(latency_us=30.0, size=2000), (LATENCY, SIZE)),
+        (DROP, Limits(energy_uj=500.0), (ENERGY,)),
+        (DROP, Limits(latency_us=30.0, energy_uj=500.0), (LATENCY, ENERGY)),
+        (ENERGY, Limits(drop=0.01), (DROP,)),
         (LATENCY, Limits(drop=0.01), (DROP,)),
         (LATENCY, Limits(drop=0.01, latency_us=30.0), (DROP,)),
         (DROP, Limits(), (LATENCY,)),
@@ -39,6 +43,12 @@ def test_what_is_limited_is_what_the_limits_say(
     for figure, limit in zip(limited, start.limits, strict=True):
         assert isfinite(limit)
         assert limit == problem.limit(figure) or not isfinite(problem.limit(figure))
+
+
+def test_a_weighted_sum_is_refused(random_problem: RandomProblem) -> None:
+    problem = replace(random_problem(1), weights=((DROP, 1.0, 0.01), (LATENCY, 1.0, 10.0)))
+    with pytest.raises(ValueError, match="not a weighted sum"):
+        opening(problem)
 
 
 @pytest.mark.parametrize("seed", range(5))
