@@ -112,6 +112,8 @@ class BlockRunner:
             memory between runs. No time can be read off them.
         activations: How many bytes of what passes between blocks may be remembered.
         sessions: How many bytes of weights the sessions that are kept open may have.
+        steady: Whether a plan's numbers may not depend on the plans before it: then all are run
+            block by block, or none, as the plan of first choices decides.
     """
 
     def __init__(
@@ -121,12 +123,14 @@ class BlockRunner:
         *,
         activations: int = ACTIVATIONS,
         sessions: int = SESSIONS,
+        steady: bool = False,
     ) -> None:
         self.writer = writer
         self.cuts = Cuts.of(writer.model.graph, writer.slots)
         self.spent = Spent()
         self.error: float | None = None
         self._open = open_model
+        self._steady = steady
         self._sessions: Lru[str, Runner] = Lru(sessions)
         self._states: Lru[Prefix, list[State]] = Lru(activations)
         self._wanted: set[Prefix] = set()
@@ -151,7 +155,9 @@ class BlockRunner:
             self._samples = samples
             self._states.clear()
             self._wanted.clear()
-        near = self._near(plan)
+        if self._steady and self.error is None:
+            self._judge_blocks(samples)
+        near = self._steady or self._near(plan)
         model = self.writer.write(plan)
         parts = sections(model, self.cuts, self.writer.slots, plan) if near else []
         if len(parts) > 1 and self._same(model, parts, samples):
@@ -160,6 +166,13 @@ class BlockRunner:
         self.spent.whole += 1
         run = self._open(model)
         yield from (run(sample.feeds) for sample in each(samples))
+
+    def _judge_blocks(self, samples: Samples) -> None:
+        """Find `error` with the plan of first choices."""
+        slots = self.writer.slots
+        first = Plan.of((slot.name, slot.choices[0]) for slot in slots.slots)
+        model = self.writer.write(first)
+        self._same(model, sections(model, self.cuts, slots, first), samples)
 
     def _near(self, plan: Plan) -> bool:
         """Whether enough is as in one of the recent plans for blocks to pay, or none was yet."""

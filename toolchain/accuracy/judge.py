@@ -1,5 +1,6 @@
 """Judges plans by their true loss: each one once, counted, and kept for a search that goes on."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,14 +9,13 @@ from typing import Self
 import numpy as np
 
 from ..engine import Array
-from ..errors import BackendError
 from ..plan import Plan
 from .blocks import PlanRunner
 from .evaluator import Reference
+from .exam import Exam, Picked
 from .identity import data_digest
-from .losses import Answers, Judgement, PlanLoss
-from .metric import Outputs, Rows
-from .samples import Sample, Samples, Subset, each
+from .losses import PlanLoss
+from .samples import Samples, Subset, each
 from .store import Context, Kept, LossStore
 
 FIDELITIES = (64, 256, 1024)  # samples: for many plans, for the good ones, for the last ranking
@@ -35,8 +35,110 @@ class Memory:
     model: str
 
 
-class PlanJudge:
-    """Measures true losses of plans on some samples; a plan that was judged before costs nothing.
+class Judge(ABC):
+    """True losses of plans on some samples; a plan that was judged before costs nothing.
+
+    Args:
+        reference: The data with the original's outputs.
+        loss: What counts.
+        count: How many samples to use, evenly spaced; None, or more than there are: all.
+        memory: Where losses are kept on disk; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        loss: PlanLoss,
+        *,
+        count: int | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        self.reference = reference
+        self.loss = loss
+        self.memory = memory
+        self.evaluations = 0
+        self._known: dict[str, Kept] = {}
+        size = len(reference)
+        wanted = np.linspace(0, size - 1, min(count or size, size)).round().astype(int)
+        self._indices: list[int] = np.unique(wanted).tolist()
+
+    def __call__(self, plans: Sequence[Plan]) -> Iterator[float]:
+        """The losses of plans, in order, each as soon as it is known.
+
+        A plan that the backend refuses has an infinite loss.
+
+        Raises:
+            InputError: The loss cannot be computed.
+        """
+        return (kept.loss for kept in self._judged(plans))
+
+    def per_sample(self, plans: Sequence[Plan]) -> Array:
+        """Losses of each sample, shape (plans, samples), float32; their means are the losses."""
+        return np.array([kept.samples for kept in self._judged(plans)]).reshape(
+            len(plans), self.samples
+        )
+
+    @abstractmethod
+    def at(self, count: int) -> Self:
+        """The same judge on so many samples, or on all where there are fewer; it counts anew."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples decide."""
+        return len(self._indices)
+
+    @cached_property
+    def context(self) -> Context:
+        """What the losses hold for.
+
+        Raises:
+            ValueError: There is no memory, so nobody said which model it is.
+        """
+        if self.memory is None:
+            raise ValueError("a judge without memory")
+        return Context(self.memory.model, data_digest(self.exam.samples), self.loss.name)
+
+    @cached_property
+    def exam(self) -> Exam:
+        """The samples; held in memory where they are not too large, since each is used often."""
+        part: Samples = Subset(self.reference.samples, self._indices)
+        size = sum(array.nbytes for array in part[0].feeds.values())
+        if size * len(part) <= _HELD:
+            part = list(each(part))
+        return Exam(part, Picked(self.reference.outputs, self._indices), self.loss)
+
+    @abstractmethod
+    def _measured(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Array]]:
+        """The losses of each sample under every plan, with the plan's place, as they come."""
+
+    def _judged(self, plans: Sequence[Plan]) -> Iterator[Kept]:
+        """In order, though what was measured is kept in the order in which it comes."""
+        keys = [plan.digest for plan in plans]
+        new = {k: plan for k, plan in zip(keys, plans, strict=True) if not self._remembers(k)}
+        names, measured = list(new), self._measured(list(new.values()))
+        for key in keys:
+            while key not in self._known:
+                place, losses = next(measured)
+                self._keep(names[place], losses)
+            yield self._known[key]
+
+    def _remembers(self, key: str) -> bool:
+        """Whether a plan was judged, in this search or an earlier one."""
+        if key not in self._known and self.memory is not None:
+            kept = self.memory.store.get(self.context, key)
+            if kept is not None:
+                self._known[key] = kept
+        return key in self._known
+
+    def _keep(self, key: str, losses: Array) -> None:
+        self._known[key] = Kept(float(losses.mean()), losses.astype(np.float32))
+        self.evaluations += 1
+        if self.memory is not None:
+            self.memory.store.put(self.context, key, losses)
+
+
+class PlanJudge(Judge):
+    """Judges plans in this process, one after the other.
 
     Args:
         runner: Gives the outputs of plans.
@@ -55,97 +157,12 @@ class PlanJudge:
         count: int | None = None,
         memory: Memory | None = None,
     ) -> None:
-        self.reference = reference
-        self.loss = loss
-        self.memory = memory
-        self.evaluations = 0
+        super().__init__(reference, loss, count=count, memory=memory)
         self._runner = runner
-        self._known: dict[str, Kept] = {}
-        size = len(reference)
-        wanted = np.linspace(0, size - 1, min(count or size, size)).round().astype(int)
-        self._indices: list[int] = np.unique(wanted).tolist()
-
-    def __call__(self, plans: Sequence[Plan]) -> Iterator[float]:
-        """The losses of plans, in order, each as soon as it is known.
-
-        A plan that the backend refuses has an infinite loss.
-
-        Raises:
-            InputError: The loss cannot be computed.
-        """
-        return (self._judged(plan).loss for plan in plans)
-
-    def per_sample(self, plans: Sequence[Plan]) -> Array:
-        """Losses of each sample, shape (plans, samples), float32; their means are the losses."""
-        return np.array([self._judged(plan).samples for plan in plans]).reshape(
-            len(plans), self.samples
-        )
 
     def at(self, count: int) -> Self:
         """The same judge on so many samples, or on all where there are fewer; it counts anew."""
         return type(self)(self._runner, self.reference, self.loss, count=count, memory=self.memory)
 
-    @property
-    def samples(self) -> int:
-        """How many samples decide."""
-        return len(self._indices)
-
-    @cached_property
-    def context(self) -> Context:
-        """What the losses hold for.
-
-        Raises:
-            ValueError: There is no memory, so nobody said which model it is.
-        """
-        if self.memory is None:
-            raise ValueError("a judge without memory")
-        return Context(self.memory.model, data_digest(self._data), self.loss.name)
-
-    def _judged(self, plan: Plan) -> Kept:
-        key = plan.digest
-        if key not in self._known:
-            kept = self.memory.store.get(self.context, key) if self.memory else None
-            if kept is None:
-                losses = self._measured(plan)
-                kept = Kept(float(losses.mean()), losses.astype(np.float32))
-                self.evaluations += 1
-                if self.memory:
-                    self.memory.store.put(self.context, key, losses)
-            self._known[key] = kept
-        return self._known[key]
-
-    def _measured(self, plan: Plan) -> Array:
-        try:
-            return self._judgement(self._runner.outputs(plan, self._data))
-        except BackendError:
-            return np.full(self.samples, np.inf)
-
-    @cached_property
-    def _data(self) -> Samples:
-        """The samples; held in memory where they are not too large, since each is used often."""
-        part = Subset(self.reference.samples, self._indices)
-        size = sum(array.nbytes for array in part[0].feeds.values())
-        if size * len(part) > _HELD:
-            return part
-        held: list[Sample] = list(each(part))
-        return held
-
-    @cached_property
-    def _judgement(self) -> Judgement:
-        labelled = self._data[0].label is not None
-        labels = [s.label for s in each(self._data)] if labelled else [None] * self.samples
-        return self.loss.bind(Answers(_Picked(self.reference.outputs, self._indices), labels))
-
-
-@dataclass(frozen=True, slots=True)
-class _Picked:
-    """Some rows of others."""
-
-    rows: Rows
-    indices: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Outputs:
-        return self.rows[self.indices[index]]
+    def _measured(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Array]]:
+        return ((k, self.exam.losses(self._runner, plan)) for k, plan in enumerate(plans))

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from hwc.backends.ort import Options, Session
-from hwc.toolchain.accuracy.blocks import BlockRunner, Rebuild
+from hwc.toolchain.accuracy.blocks import ACTIVATIONS, SESSIONS, BlockRunner, Rebuild
 from hwc.toolchain.accuracy.metric import Outputs
 from hwc.toolchain.accuracy.samples import Sample
 from hwc.toolchain.dialect import Dialect
@@ -49,8 +49,8 @@ def opener(net: "Subject") -> Callable[[ir.Model], Runner]:
     return lambda model: Session(model, Options(threads=1, integers=own, arena=False))
 
 
-def runner(net: "Subject", **limits: int) -> BlockRunner:
-    return BlockRunner(net.writer, opener(net), **limits)
+def runner(net: "Subject", activations: int = ACTIVATIONS, sessions: int = SESSIONS) -> BlockRunner:
+    return BlockRunner(net.writer, opener(net), activations=activations, sessions=sessions)
 
 
 def samples(net: "Subject") -> list[Sample]:
@@ -113,6 +113,19 @@ def test_other_devices_are_simulated_block_by_block(load: Load, name: str) -> No
     assert max(apart) < 1e-2
     assert np.median(apart) == 0
     assert run.spent.skipped > 0
+
+
+def test_steady_numbers_do_not_depend_on_what_was_run_before(load: Load) -> None:
+    """Also where blocks round in another way than the whole does."""
+    net = load("residual", "jetson_orin")
+    data, plans = samples(net), [net.plan(), *walk(net, 6, 0), *walk(net, 3, 1)]
+    one = BlockRunner(net.writer, opener(net), steady=True)
+    other = BlockRunner(net.writer, opener(net), steady=True)
+    forth = [list(one.outputs(plan, data)) for plan in plans]
+    back = [list(other.outputs(plan, data)) for plan in reversed(plans)][::-1]
+    assert all(equal(a, b) for a, b in zip(forth, back, strict=True))
+    assert one.spent.whole == other.spent.whole == 0
+    assert one.error == other.error
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
