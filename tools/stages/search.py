@@ -169,6 +169,8 @@ class _Search:
             return None, ""
         if problem.sensitivity is None:
             return None, f"{name} was not asked: the best plan of all keeps within the drop"
+        if not any(exact.indices) and problem.objective is not Objective.DROP:
+            return None, f"{name} was not asked: exact finds only fp32 within the drop"
         with LossStore(default_store()) as store:
             challenger = Challenger(
                 arena=self._arena(store),

@@ -16,6 +16,7 @@ from hwc.toolchain.progress import Progress, Silent
 from hwc.toolchain.search.problem import Problem
 from hwc.tools.stages import price as stage
 from hwc.tools.stages.decide import Decisions, decide, reference
+from hwc.tools.stages.explore import evaluator
 from hwc.tools.stages.search import Searched, search, weight_bytes
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def searched(begun: "Begun", decisions: Decisions) -> Searched:
     """Search with a metric of agreement."""
     part = Reference.of(reference(begun.prepared.original), begun.prepared.splits.search, "search")
     metric = choose_metric("auto", part.outputs, labelled=False, max_drop=begun.request.max_drop)
-    return search(begun.request, decisions, part, metric, Silent())
+    scored = evaluator(decisions, part, metric, 1)
+    return search(begun.request, begun.prepared, decisions, scored, Silent())
 
 
 def test_bytes_of_weights(begin: Begin) -> None:
