@@ -29,7 +29,9 @@ class Request:
         max_size: Bytes that the model may have; None: any.
         precisions: What may be chosen; empty: all that the device runs.
         strategy: How plans are searched: a name of `strategies`.
+        max_energy_mj: Millijoules that one inference may take; None: any.
         objective: What is minimised within `max_drop` and the other limits.
+        weights: The terms of a weighted sum to minimise instead; empty: `objective` alone.
         effort: 0: a plan without any evaluation; 1, 2: up to 160 or 400 true evaluations.
         policy: A file of `hwc train-policy`; None: the policy that comes with hwc.
         calibration: How ranges are chosen from what calibration saw.
@@ -61,7 +63,9 @@ class Request:
     max_size: int | None = None
     precisions: tuple[Precision, ...] = ()
     strategy: str = "rl"
+    max_energy_mj: float | None = None
     objective: Objective = Objective.LATENCY
+    weights: Mapping[Objective, float] = field(default_factory=dict)
     effort: int = 1
     policy: Path | None = None
     calibration: Method = Method.MSE

@@ -10,6 +10,7 @@ from ...backends import ort
 from ...passes.apply import PlanWriter
 from ...toolchain.accuracy.samples import each
 from ...toolchain.calibration import Range, collect, ranges
+from ...toolchain.device import DeviceProfile
 from ...toolchain.engine import TimedBuild
 from ...toolchain.find_slots import find_slots, merge_slots, withdraw
 from ...toolchain.latency.attribute import own_kernels
@@ -52,6 +53,7 @@ class Decisions:
     """What there is to decide.
 
     Attributes:
+        profile: The device.
         slots: The slots.
         cost: What plans take.
         source: Who says so.
@@ -62,6 +64,7 @@ class Decisions:
         notes: What the user should know.
     """
 
+    profile: DeviceProfile
     slots: SlotGraph
     cost: CostModel
     source: str
@@ -93,6 +96,7 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
         prices = _prices(request, target, space.slots)
         cost, source, fresh = prices.cost, prices.source, True
     return Decisions(
+        profile=target.profile,
         slots=space.slots,
         cost=cost,
         source=source,

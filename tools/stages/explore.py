@@ -1,7 +1,7 @@
 """A search by true evaluations, and the last word on what it found."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -29,12 +29,12 @@ from .decide import Decisions, reference
 from .prepare import Prepared
 
 
-def block_runner(decisions: Decisions, threads: int) -> BlockRunner:
-    """What runs plans as the device would, on this machine's CPU."""
+def block_runner(decisions: Decisions, threads: int, *, steady: bool = False) -> BlockRunner:
+    """What runs plans as the device would, on this machine's CPU; `steady` as in BlockRunner."""
     simulator = decisions.simulator
     own = simulator.dialect.name == ort.Ort.name
     options = ort.Options(threads, integers=own, arena=False)
-    return BlockRunner(simulator, lambda model: ort.Session(model, options))
+    return BlockRunner(simulator, lambda model: ort.Session(model, options), steady=steady)
 
 
 def evaluator(decisions: Decisions, part: Reference, metric: Metric, threads: int) -> Evaluator:
@@ -80,6 +80,7 @@ class Arena:
         words = (writer.dialect.name, VERSION, str(sorted(writer.ranges.items())))
         return Memory(self.store, model_digest(self.prepared.model, *words))
 
+    @cached_property
     def fresh(self) -> PlanJudge | None:
         """A judge on samples that no search has seen; None where there are too few."""
         rank = self.prepared.splits.rank
@@ -115,7 +116,13 @@ class Contest:
     progress: Progress
 
     def explore(
-        self, explorer: Explorer, *, budget: int, seed: int, first: Sequence[Sequence[int]] = ()
+        self,
+        explorer: Explorer,
+        *,
+        budget: int,
+        seed: int,
+        first: Sequence[Sequence[int]] = (),
+        stopped: Callable[[], None] = lambda: None,
     ) -> Trace:
         """Spend a budget of true evaluations; Ctrl-C ends it with what was found.
 
@@ -124,6 +131,7 @@ class Contest:
             budget: Evaluations.
             seed: Of its random numbers.
             first: Plans that are scored before it begins.
+            stopped: Called where Ctrl-C ended it.
 
         Raises:
             ConstraintError: No plan meets the limits.
@@ -144,6 +152,7 @@ class Contest:
                 if not ledger.trials:
                     raise
                 self.progress.note(f"interrupted after {len(ledger.trials)} plans: the best stays")
+                stopped()
         return Trace.of(ledger, explorer.name, seed, time.perf_counter() - started)
 
     def last_word(
@@ -160,7 +169,7 @@ class Contest:
             None where there are too few samples for it: then the exact plan stays.
         """
         with self.progress.stage("rank the best"):
-            fresh = self.arena.fresh()
+            fresh = self.arena.fresh
             if fresh is None:
                 return None
             ranked = self.goal.ranked([trial for trace in traces for trial in trace.trials])

@@ -11,15 +11,25 @@ from ...toolchain.accuracy.judge import FIDELITIES
 from ...toolchain.accuracy.losses import choose_loss
 from ...toolchain.accuracy.sensitivity import sensitivity
 from ...toolchain.accuracy.store import LossStore, default_store
+from ...toolchain.errors import UsageError
 from ...toolchain.latency.build_cost import refined
 from ...toolchain.latency.drift import TOTAL
+from ...toolchain.latency.energy_table import energy_table
 from ...toolchain.plan import Plan
 from ...toolchain.progress import Progress
 from ...toolchain.report import SearchRow, Tried
 from ...toolchain.search.choose import Choice, choose
 from ...toolchain.search.front import front
 from ...toolchain.search.goal import Goal
-from ...toolchain.search.problem import Limits, Objective, Problem, Proposal, fp32_everywhere
+from ...toolchain.search.problem import (
+    Limits,
+    Objective,
+    Problem,
+    Proposal,
+    Weights,
+    fp32_everywhere,
+    terms_of,
+)
 from ...toolchain.search.typical import typical
 from ...toolchain.search.uniform import Uniform
 from ...toolchain.slots import SlotGraph
@@ -106,9 +116,38 @@ def _problem(request: Request, decisions: Decisions) -> Problem:
     limits = Limits(
         latency_us=(request.max_latency_ms or np.inf) * 1e3,
         size=np.inf if request.max_size is None else request.max_size,
+        energy_uj=(request.max_energy_mj or np.inf) * 1e3,
     )
-    sizes = weight_bytes(decisions.slots)
-    return Problem(decisions.cost, sizes, limits=limits, objective=request.objective)
+    problem = Problem(
+        decisions.cost, weight_bytes(decisions.slots), limits=limits, objective=request.objective
+    )
+    figures = {request.objective, *request.weights}
+    if Objective.ENERGY in figures or request.max_energy_mj is not None:
+        problem = replace(problem, energy=_energy(decisions))
+    return replace(problem, weights=_weights(request, problem))
+
+
+def _energy(decisions: Decisions) -> npt.NDArray[np.float64]:
+    """What each choice takes in energy; shape (slots, most choices).
+
+    Raises:
+        UsageError: Nothing is known of the device's power.
+    """
+    table = energy_table(decisions.cost, decisions.profile)
+    if table is None:
+        raise UsageError(
+            f"nothing is known of the power of {decisions.profile.name}, so of no plan's energy",
+            "give its profile a `power` section, or choose another objective",
+        )
+    return table
+
+
+def _weights(request: Request, problem: Problem) -> Weights:
+    """The terms of the weighted sum, each in units of what fp32 takes, or of the drop allowed."""
+    plain = problem.figures(np.zeros((1, len(problem.graph.slots)), np.intp))
+    units = {figure: float(values[0]) for figure, values in plain.items()}
+    units[Objective.DROP] = request.max_drop
+    return tuple((figure, w, units[figure] or 1.0) for figure, w in request.weights.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +160,7 @@ class _Search:
 
     def searched(self, problem: Problem) -> Searched:
         """Let the solver choose, and challenge it."""
-        if problem.objective is Objective.DROP:
+        if Objective.DROP in terms_of(problem.objective, problem.weights):
             problem = self._sensed(problem)
         problem, choice = self.settle(problem)
         if _only_fp32(choice) and self.evaluator.evaluations and problem.sensitivity is None:
@@ -169,7 +208,8 @@ class _Search:
             return None, ""
         if problem.sensitivity is None:
             return None, f"{name} was not asked: the best plan of all keeps within the drop"
-        if not any(exact.indices) and problem.objective is not Objective.DROP:
+        traded = Objective.DROP not in terms_of(problem.objective, problem.weights)
+        if traded and not any(exact.indices):
             return None, f"{name} was not asked: exact finds only fp32 within the drop"
         with LossStore(default_store()) as store:
             challenger = Challenger(
@@ -181,7 +221,9 @@ class _Search:
                 measure=None if meter is None else lambda p: meter.one(problem.plan(p)),
                 progress=self.progress,
             )
-            result = challenger.challenge(problem, exact, Goal(problem.limits, problem.objective))
+            result = challenger.challenge(
+                problem, exact, Goal(problem.limits, problem.objective, problem.weights)
+            )
         return result, result.text
 
     def _arena(self, store: LossStore) -> Arena:
@@ -241,6 +283,8 @@ class _Search:
         Uniform fp16 is the plain build that a user of an accelerator knows: nothing stands nearer
         to the original, and it is seldom much slower than the best.
         """
+        if problem.weights or problem.objective is not Objective.LATENCY:
+            return list(dict.fromkeys(proposals))
         *better, plain = proposals
         fastest = better[0].predicted_us if better else 0.0
         uniform = [
@@ -259,10 +303,9 @@ def worth_measuring(problem: Problem, strategy: str) -> npt.NDArray[np.bool_]:
     Returns:
         Shape (slots, most choices).
     """
-    if problem.objective is Objective.DROP:
+    if problem.weights or problem.objective is Objective.DROP:
         return problem.legal
-    sized = problem.objective is Objective.SIZE
-    figures = problem.sizes if sized else problem.cost.node_us
+    figures = problem.tables[problem.objective]
     wanted = problem.legal & (figures < figures[:, :1])
     for proposal in proposer(strategy).propose(problem):
         wanted[np.arange(len(wanted)), list(proposal.indices)] = True
