@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hwc.toolchain.cluster import Cluster, Crew
+from hwc.toolchain.cluster import Cluster
+from hwc.toolchain.crew import Crew
 from hwc.toolchain.errors import BackendError, InputError, UsageError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'hwc-compiler[ray]')")

@@ -6,7 +6,8 @@ from functools import cached_property, partial
 from types import ModuleType
 from typing import Self
 
-from ..cluster import Cluster, Crew, Shared
+from ..cluster import Cluster, Shared
+from ..crew import Crew
 from ..engine import Array
 from ..plan import Plan
 from .blocks import PlanRunner
