@@ -7,8 +7,8 @@ from math import inf
 from ..errors import ConstraintError
 from ..plan import Plan
 from .front import best, front, pareto
-from .nearest import HINT, amounts, unreachable
-from .problem import Objective, Problem, Proposal, Strategy, fp32_everywhere
+from .nearest import amounts, larger, unreachable
+from .problem import COSTS, Objective, Problem, Proposal, Strategy, fp32_everywhere
 
 EVALUATIONS = 16
 WORTH = 0.005  # a plan that is less than this fraction better is not worth an evaluation
@@ -111,12 +111,13 @@ class _Judge:
 
     def nearest(self, ladder: list[Proposal]) -> ConstraintError:
         """The error that names the plan with the least true drop."""
+        limited = [f for f in COSTS if self.problem.limit(f) < inf]
         tried = [p for p in ladder if p.indices in self.drops]
         proposal = min(tried, key=lambda p: self.drops[p.indices])
         return ConstraintError(
             f"no plan found keeps the drop within {self.max_drop:.3%}: the nearest drops "
             f"{self.drops[proposal.indices]:.3%}, with {amounts(proposal)}",
-            f"{HINT}, or a larger --max-drop",
+            larger([Objective.DROP, *limited]),
         )
 
 

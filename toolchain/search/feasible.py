@@ -13,7 +13,7 @@ from .front import best
 from .goal import Goal
 from .greedy import Greedy
 from .ledger import Ledger
-from .nearest import HINT, amount, amounts
+from .nearest import amount, amounts, larger
 from .problem import COSTS, Floats, Indices, Limits, Objective, Problem, allowed, fp32_everywhere
 
 _CHUNK = 256  # plans that are priced at once while neighbours are looked through
@@ -219,11 +219,10 @@ def by_bits(problem: Problem) -> Floats:
 
 
 def _empty(problem: Problem) -> ConstraintError:
-    limits = [
-        amount(figure, problem.limit(figure)) for figure in COSTS if problem.limit(figure) < inf
-    ]
+    limited = [figure for figure in COSTS if problem.limit(figure) < inf]
+    wanted = " and ".join(amount(figure, problem.limit(figure)) for figure in limited)
+    wanted = wanted or "no limits at all"
     fastest = best(replace(problem, limits=Limits()), Exact()) or fp32_everywhere(problem)
     return ConstraintError(
-        f"no plan was found within {' and '.join(limits)}: the fastest takes {amounts(fastest)}",
-        HINT,
+        f"no plan was found within {wanted}: the fastest takes {amounts(fastest)}", larger(limited)
     )

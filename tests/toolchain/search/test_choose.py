@@ -10,6 +10,7 @@ from hwc.toolchain.search.choose import EVALUATIONS, choose
 from hwc.toolchain.search.exact import Exact
 from hwc.toolchain.search.front import front
 from hwc.toolchain.search.greedy import Greedy
+from hwc.toolchain.search.nearest import unreachable
 from hwc.toolchain.search.problem import Limits, Objective, Problem, Strategy, fp32_everywhere
 
 MakeProblem = Callable[..., Problem]
@@ -133,6 +134,12 @@ def test_an_impossible_latency_names_the_fastest(random_problem: MakeProblem) ->
         choose(impossible, Exact(), score=Judge(problem), max_drop=0.02)
 
 
+def test_nothing_is_found_where_nothing_is_limited(random_problem: MakeProblem) -> None:
+    error = unreachable(random_problem(11, 30), Exact(seconds=0.0))
+    assert "though nothing is limited" in error.message
+    assert not error.hint
+
+
 def test_an_impossible_size_names_the_smallest(random_problem: MakeProblem) -> None:
     impossible = random_problem(11, 30).within(size=10)
     with pytest.raises(ConstraintError, match="size of 1e-05 MB: the nearest has"):
@@ -144,8 +151,11 @@ def test_an_impossible_energy_names_the_thriftiest(random_problem: MakeProblem) 
     least = next(Exact().propose(replace(problem, objective=Objective.ENERGY))).predicted_uj
     assert least
     impossible = problem.within(energy_uj=least * 0.9)
-    with pytest.raises(ConstraintError, match=f"an? energy of .* and {least / 1e3:.4g} mJ"):
+    with pytest.raises(
+        ConstraintError, match=f"a predicted energy of .* and {least / 1e3:.4g} mJ"
+    ) as error:
         choose(impossible, Exact(), score=Judge(impossible), max_drop=0.02)
+    assert error.value.hint.startswith("allow a larger --max-energy, or")
 
 
 def test_limits_that_are_impossible_together_name_the_fastest_within_the_rest(
