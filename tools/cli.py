@@ -26,6 +26,8 @@ COMMANDS = {
     "build": (".build:command", "Build the engine of a bundle, on its device."),
     "profile": (".profiling:command", "Measure a device's latency table, and look after tables."),
     "estimate": (".estimate:command", "Predict time, energy and memory, before anything is built."),
+    "search": (".search:command", "Compare strategies at equal budgets of true evaluations."),
+    "train-policy": (".train_policy:command", "Train the policy that proposes plans."),
     "devices": (".devices:command", "List the known devices, or show one."),
 }
 INTERRUPTED = 128 + signal.SIGINT  # as shells report it

@@ -20,6 +20,8 @@ from ..typical import typical
 from .bounds import Bounds
 from .networks import Family, draw_network
 
+Network = tuple[SlotGraph, DeviceProfile]  # as the device's runtime runs it
+
 # Ops that no runtime computes in 8 bits, and what it may do in a half-precision float.
 _WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
 _INT8_MAYBE = (
@@ -96,22 +98,37 @@ class Generator:
         rng = np.random.default_rng(seed)
         family = self.families[int(rng.integers(len(self.families)))]
         profile = self._modes[int(rng.integers(len(self._modes)))]
-        graph = draw_network(rng, family, _offers(rng, profile))
-        cost = from_profile(graph, profile)
-        if self.perturbed:
-            cost = perturbed(cost, rng)
-        return Problem(cost, _sizes(graph), draw_sensitivity(graph, rng), objective=Objective.DROP)
+        return self._priced((draw_network(rng, family, _offers(rng, profile)), profile), rng)
 
     def problems(self, seeds: Iterable[int]) -> Iterator[tuple[Problem, np.random.Generator]]:
         """The problem of each seed with random numbers of its own for what is asked of it.
 
         Those with nothing to trade are left out.
         """
-        for seed in seeds:
-            problem = self.problem(seed)
-            least, most = latency_range(problem)
-            if least < most:
-                yield problem, np.random.default_rng((seed, 1))
+        return _tradable((seed, self.problem(seed)) for seed in seeds)
+
+    def given(
+        self, networks: Sequence[Network], seed: int
+    ) -> Iterator[tuple[Problem, np.random.Generator]]:
+        """As `problems`, of networks that were not drawn: prices and sensitivities are."""
+        rngs = ((i, np.random.default_rng((seed, i, 2))) for i in range(len(networks)))
+        return _tradable((seed + i, self._priced(networks[i], rng)) for i, rng in rngs)
+
+    def _priced(self, network: Network, rng: np.random.Generator) -> Problem:
+        graph, profile = network
+        cost = from_profile(graph, profile)
+        if self.perturbed:
+            cost = perturbed(cost, rng)
+        return Problem(cost, _sizes(graph), draw_sensitivity(graph, rng), objective=Objective.DROP)
+
+
+def _tradable(
+    problems: Iterable[tuple[int, Problem]],
+) -> Iterator[tuple[Problem, np.random.Generator]]:
+    for seed, problem in problems:
+        least, most = latency_range(problem)
+        if least < most:
+            yield problem, np.random.default_rng((seed, 1))
 
 
 def latency_range(problem: Problem) -> tuple[float, float]:

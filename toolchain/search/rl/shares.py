@@ -52,7 +52,10 @@ class Shares:
         return cls(*np.array(rows).reshape(-1, 4).T)
 
     def summary(self) -> dict[str, float]:
-        """Named figures; a plan that is worse than uniform's by the whole gain or more is a -1."""
+        """Named figures; a plan that is worse than uniform's by the whole gain or more is a -1.
+
+        The seconds are not among them: they differ from run to run.
+        """
         return {
             "problems": float(len(self.chosen)),
             "share_mean": float(np.maximum(self.chosen, -1.0).mean()),
@@ -60,8 +63,6 @@ class Shares:
             "share_of_likeliest_mean": float(np.maximum(self.likeliest, -1.0).mean()),
             "share_without_policy_mean": float(np.maximum(self.guided, -1.0).mean()),
             "good_plans": float((self.chosen >= GOOD).mean()),
-            "seconds_mean": float(self.seconds.mean()),
-            "seconds_most": float(self.seconds.max()),
         }
 
 

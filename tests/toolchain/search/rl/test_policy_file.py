@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from hwc.toolchain.device import profile_names
 from hwc.toolchain.errors import InputError
 from hwc.toolchain.search.rl.episode import CONTEXT, OPTION
 from hwc.toolchain.search.rl.features import FEATURES_VERSION
+from hwc.toolchain.search.rl.generator import Generator
+from hwc.toolchain.search.rl.networks import Family
 from hwc.toolchain.search.rl.policy import Policy
 from hwc.toolchain.search.rl.policy_file import (
     MOST_BYTES,
@@ -16,9 +19,12 @@ from hwc.toolchain.search.rl.policy_file import (
     Training,
     from_bytes,
     read_policy,
+    shipped,
     to_bytes,
     write_policy,
 )
+from hwc.toolchain.search.rl.shares import Shares
+from hwc.toolchain.search.rl.train import judged
 
 COUNT = len(CONTEXT) + len(OPTION)
 
@@ -150,3 +156,19 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_policy(tmp_path / "none")
     with pytest.raises(InputError, match="is not a file"):
         read_policy(tmp_path)
+
+
+def test_the_shipped_policy_is_sound_and_small() -> None:
+    trained = shipped()  # which refuses any other FEATURES_VERSION
+    assert len(to_bytes(trained)) < MOST_BYTES
+    assert trained.training.command.startswith("hwc train-policy ")
+    assert set(trained.training.families) == set(Family)
+    assert set(profile_names()) <= set(trained.training.devices)
+
+
+def test_the_shipped_policys_plans_beat_uniform_precision() -> None:
+    examples = judged(Generator.of(), 50_000_000, 12)  # seeds that no training begins with
+    shares = Shares.of(shipped().policy, examples)
+    assert len(shares.chosen) >= 8
+    assert (shares.chosen > 0.0).all()
+    assert shares.summary()["share_mean"] >= 0.9
