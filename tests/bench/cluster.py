@@ -2,19 +2,21 @@
 
 Run `python tests/bench/cluster.py [MODEL]`. The cluster runs on this machine, in as many nodes of a
 CPU each as there are workers at most: beyond the machine's cores nothing can be gained, and other
-programs on it show. The plans are random ones, as random search has them; the time begins when all
-workers have started and have the samples. Beside stands one process without Ray, on one thread.
+programs on it show. The plans are random ones, as random search has them, others in each round; the
+time begins when as many plans were run as warm one process up, which stands beside: without Ray, on
+one thread. All ways are measured in turns. The table has the median of the rounds with the lowest
+and the highest, and the load average says how far to believe it.
 """
 
 import argparse
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
-import numpy as np
 import ray.cluster_utils
 from hwc.backends import ort
 from hwc.toolchain.accuracy.blocks import BlockRunner
@@ -32,6 +34,7 @@ from support.plans import Subject, random_plans, subject
 from support.tables import markdown, say
 
 MODEL = "efficientnet_lite0"
+WARM = 32  # plans
 STORE = 200 * 2**20  # bytes of a node's object store
 
 
@@ -41,48 +44,67 @@ class Row:
 
     Attributes:
         where: How many workers, or one process.
-        rate: Evaluations a second.
-        same: Whether its losses are those of the first row, bit by bit.
+        rates: Evaluations a second, of each round.
+        same: Whether its losses are those of one process, bit by bit.
     """
 
     where: str
-    rate: float
+    rates: tuple[float, ...]
     same: bool
 
 
-def judged(judge: Judge, plans: Sequence[Plan]) -> tuple[float, list[float]]:
-    """Evaluations a second, and the losses."""
-    start = time.perf_counter()
-    losses = list(judge(plans))
-    return len(plans) / (time.perf_counter() - start), losses
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What is judged in a round, the same by every way.
+
+    Attributes:
+        warm: Plans that are run beforehand.
+        plans: Those that count.
+    """
+
+    warm: Sequence[Plan]
+    plans: Sequence[Plan]
+
+    def judged(self, judge: Judge) -> tuple[float, list[float]]:
+        """Evaluations a second, and the losses."""
+        list(judge(self.warm))
+        start = time.perf_counter()
+        losses = list(judge(self.plans))
+        return len(self.plans) / (time.perf_counter() - start), losses
 
 
-def measure(bench: Subject, workers: Sequence[int], *, count: int, samples: int) -> Iterator[Row]:
-    """One process first, then every number of workers."""
+def measure(bench: Subject, cluster: Cluster, asked: argparse.Namespace) -> list[Row]:
+    """One process, and every number of workers, in turns."""
     part = Reference.of(reference(bench.prepared.original), bench.prepared.splits.search, "search")
-    loss = Distance.of(part.outputs)
-    plans = random_plans(bench.space.slots, count, seed=0)
-    first = random_plans(bench.space.slots, 8 * max(workers), seed=1)
-    writer = bench.space.simulator
+    loss, writer = Distance.of(part.outputs), bench.space.simulator
     options = ort.Options(1, integers=writer.dialect.name == ort.Ort.name, arena=False)
-    runner = BlockRunner(writer, lambda model: ort.Session(model, options), steady=True)
-    here = PlanJudge(runner, part, loss, count=samples)
-    list(here(first[:8]))
-    rate, expected = judged(here, plans)
-    yield Row("one process", rate, same=True)
+    rates: dict[int, list[float]] = {number: [] for number in (0, *asked.workers)}
+    same = dict.fromkeys(rates, True)
+    for seed in range(asked.rounds):
+        drawn = random_plans(bench.space.slots, asked.plans + WARM, seed=seed)
+        these, expected = Round(drawn[:WARM], drawn[WARM:]), []
+        for number, found in rates.items():
+            if number:
+                crew = crew_of(cluster, writer, workers=number)
+                rate, losses = these.judged(ClusterJudge(crew, part, loss, count=asked.samples))
+                crew.close()
+            else:
+                runner = BlockRunner(writer, lambda m: ort.Session(m, options), steady=True)
+                rate, losses = these.judged(PlanJudge(runner, part, loss, count=asked.samples))
+                expected = losses
+            found.append(rate)
+            same[number] &= losses == expected
+    names = {0: "one process", 1: "1 worker"}
+    return [Row(names.get(n, f"{n} workers"), tuple(r), same[n]) for n, r in rates.items()]
+
+
+def local_cluster(count: int) -> ray.cluster_utils.Cluster:
+    """So many nodes of a CPU each, on this machine."""
     node = {"num_cpus": 1, "object_store_memory": STORE}
     nodes = ray.cluster_utils.Cluster(initialize_head=True, head_node_args=node)
-    for _ in range(max(workers) - 1):
+    for _ in range(count - 1):
         nodes.add_node(**node)
-    with Cluster(nodes.address, seconds=60) as cluster:
-        for number in workers:
-            crew = crew_of(cluster, writer, workers=number)
-            there = ClusterJudge(crew, part, loss, count=samples)
-            list(there(first))
-            rate, losses = judged(there, plans)
-            crew.close()
-            yield Row(f"{number} workers", rate, same=bool(np.array_equal(losses, expected)))
-    nodes.shutdown()
+    return nodes
 
 
 def main() -> None:
@@ -91,6 +113,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default=MODEL, help="[%(default)s]")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="[1 2 4]")
     parser.add_argument("--plans", type=int, default=48, help="[%(default)s]")
+    parser.add_argument("--rounds", type=int, default=3, help="[%(default)s]")
     parser.add_argument("--samples", type=int, default=64, help="[%(default)s]")
     parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     asked = parser.parse_args()
@@ -101,14 +124,23 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="hwc-cluster-") as name:
         bench = subject(case, Path(name) / "data", Path(name) / "table.sqlite")
-        rows = list(measure(bench, asked.workers, count=asked.plans, samples=asked.samples))
+        nodes = local_cluster(max(asked.workers))
+        with Cluster(nodes.address, seconds=60) as cluster:
+            rows = measure(bench, cluster, asked)
+        nodes.shutdown()
     say(
-        f"{asked.model}, {asked.plans} random plans on {asked.samples} samples, "
-        f"{os.cpu_count()} cores, which other programs share:"
+        f"{asked.model}, {asked.rounds} rounds of {asked.plans} random plans on {asked.samples} "
+        f"samples; {os.cpu_count()} cores, load average {os.getloadavg()[1]:.1f}:"
     )
-    base = rows[0].rate
-    cells = [(r.where, f"{r.rate:.2f}", f"{r.rate / base:.2f}", str(r.same)) for r in rows]
-    say(markdown(("where", "evaluations/s", "times", "same losses"), cells))
+    base = median(rows[0].rates)
+    cells = [
+        (
+            *(row.where, f"{median(row.rates):.1f}", f"{min(row.rates):.1f}-{max(row.rates):.1f}"),
+            *(f"{median(row.rates) / base:.2f}", str(row.same)),
+        )
+        for row in rows
+    ]
+    say(markdown(("where", "evaluations/s", "range", "times", "same losses"), cells))
     if asked.out:
         write_json(asked.out, {"model": asked.model, "rows": [asdict(row) for row in rows]})
 
