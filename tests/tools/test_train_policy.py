@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx.parser
 import pytest
@@ -45,7 +46,7 @@ def model(tmp_path: Path) -> Path:
     proto = onnx.parser.parse_model(NET)
     for value in proto.graph.value_info:
         shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        count = 4 * int(onnx.numpy_helper.np.prod(shape))
+        count = 4 * int(np.prod(shape))
         tensor = onnx.helper.make_tensor(value.name, 1, shape, bytes(count), raw=True)
         proto.graph.initializer.append(tensor)
     del proto.graph.value_info[:]

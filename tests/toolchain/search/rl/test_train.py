@@ -50,7 +50,7 @@ def test_a_given_network_has_other_prices_and_sensitivities_each_time() -> None:
     (one, _), (two, _) = pairs
     assert one.graph == two.graph
     assert not np.array_equal(one.cost.node_us, two.cost.node_us)
-    assert not np.array_equal(one.sensitivity, two.sensitivity, equal_nan=True)
+    assert not np.array_equal(one.drops, two.drops, equal_nan=True)
 
 
 def test_nothing_to_choose_is_an_error() -> None:
