@@ -7,19 +7,21 @@ from dataclasses import replace
 
 from ..toolchain.accuracy.evaluator import Reference
 from ..toolchain.accuracy.metrics import choose_metric
-from ..toolchain.accuracy.samples import labelled
+from ..toolchain.accuracy.samples import Samples, labelled
 from ..toolchain.bundle import Bundle, check_target, staged
+from ..toolchain.cluster import Cluster
 from ..toolchain.errors import BackendError, InputError, UsageError
 from ..toolchain.progress import Progress, Silent
 from ..toolchain.verify import Tolerance
 from .request import Request
 from .stages import deliver
+from .stages.cluster import connected
 from .stages.decide import decide, reference
 from .stages.explore import evaluator
 from .stages.gate import Gate
 from .stages.limits import check_limits
 from .stages.prepare import Prepared, prepare
-from .stages.search import search
+from .stages.search import PlanSearch
 from .stages.target import Target, find_target
 from .stages.tune import session_note, tune_original
 
@@ -37,14 +39,20 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
     Raises:
         HwcError: Whatever stands in the way; nothing is left behind.
     """
-    clock = Stopwatch(progress or Silent())
     check_target(request.target, force=request.force)
+    with connected(request.ray) as cluster:
+        return _compiled(request, Stopwatch(progress or Silent()), cluster)
+
+
+def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> Bundle:
+    """Compile; true evaluations are made on the cluster, if there is one."""
     target = find_target(request)
-    _check_precisions(request, target)
+    check_precisions(request, target)
     made_from = deliver.sources(request)
     prepared = prepare(request, target, clock)
     with clock.stage("run the original"):
-        part, held_out = _run_original(request.model, prepared)
+        part = run_original(request.model, prepared, prepared.splits.search, "search")
+        held_out = run_original(request.model, prepared, prepared.splits.report, "report")
     metric = choose_metric(
         request.metric,
         part.outputs,
@@ -52,13 +60,8 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
         max_drop=request.max_drop,
     )
     decisions = decide(request, target, prepared, clock)
-    searched = search(
-        request,
-        prepared,
-        decisions,
-        evaluator(decisions, part, metric, request.threads),
-        clock,
-    )
+    scored = evaluator(decisions, part, metric, request.threads)
+    searched = PlanSearch(request, prepared, decisions, scored, clock, cluster).run()
     original = tune_original(target, prepared, request.threads, clock)
     with staged(request.target, force=request.force, archive=request.archive) as folder:
         tolerance = Tolerance(request.max_drop)
@@ -95,8 +98,12 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
     return Bundle.open(request.target)
 
 
-def _check_precisions(request: Request, target: Target) -> None:
-    """Refuse a precision that the device does not run: it would be left out without a word."""
+def check_precisions(request: Request, target: Target) -> None:
+    """Refuse a precision that the device does not run: it would be left out without a word.
+
+    Raises:
+        UsageError: It names the precisions that the device runs.
+    """
     runs = target.profile.precisions
     lacking = [precision for precision in request.precisions if precision not in runs]
     if lacking:
@@ -106,20 +113,23 @@ def _check_precisions(request: Request, target: Target) -> None:
         )
 
 
-def _run_original(name: str, prepared: Prepared) -> tuple[Reference, Reference]:
-    """The original's outputs on the search and the report split, before anything costs time.
+def run_original(model: str, prepared: Prepared, samples: Samples, name: str) -> Reference:
+    """The original's outputs on a part of the data, before anything costs time.
+
+    Args:
+        model: What the user calls it.
+        prepared: The model.
+        samples: The part of the data.
+        name: The part's name.
 
     Raises:
-        BackendError: The runtime has no kernel for one of its operators.
-        InputError: It does not run on the data, or gives NaN.
+        InputError: It does not run on the data, gives NaN, or has an operator without a kernel.
     """
-    original = reference(prepared.original)
     try:
-        part = Reference.of(original, prepared.splits.search, "search")
-        return part, Reference.of(original, prepared.splits.report, "report")
+        return Reference.of(reference(prepared.original), samples, name)
     except BackendError as cause:
         raise InputError(
-            f"{name} does not run as it is: {cause.message}", "export the model again"
+            f"{model} does not run as it is: {cause.message}", "export the model again"
         ) from cause
 
 

@@ -1,12 +1,58 @@
 """Arguments and options that several commands share, and how their values are read."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..toolchain.errors import UsageError
 from ..toolchain.plan import Precision
 
+_METHODS = ("minmax", "percentile", "mse", "entropy")
+
+
+def _finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """Refuse `nan` and `inf`, which are numbers to click."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.", context, option)
+    return value
+
+
+positive: dict[str, Any] = {
+    "type": click.FloatRange(min=0, min_open=True),
+    "callback": _finite,
+}
+device = click.option(
+    "--device", default="host", show_default=True, help="A device, or a profile's .yaml."
+)
+power_mode = click.option("--power-mode", default="", help="One of the device's power modes.")
+data = click.option("--data", default="", help="Samples: npz, folder, or module:function.")
+preprocess = click.option(
+    "--preprocess", help='For pictures: "resize=256 crop=224 mean=… std=… layout=nchw".'
+)
+samples = click.option("--samples", type=click.IntRange(min=1), help="Use so many of them.")
+evaluation = click.option("--eval", "evaluation", default="", help="Labelled samples to judge by.")
+metric = click.option(
+    "--metric", default="auto", show_default=True, help="auto, top1, top5 or module:function."
+)
+max_latency = click.option("--max-latency", **positive, help="In ms.")
+max_size = click.option("--max-size", **positive, help="In MB.")
+max_energy = click.option("--max-energy", **positive, help="In mJ, as estimated.")
+precisions = click.option(
+    "--precision", "precisions", help=f"Choose among these, e.g. {','.join(Precision)}."
+)
+calibration = click.option(
+    "--calibration",
+    type=click.Choice(_METHODS),
+    default="mse",
+    show_default=True,
+    help="How the range of a tensor is chosen.",
+)
+all_threads = click.option(
+    "--threads", type=click.IntRange(min=0), default=0, help="0: one a core."
+)
+seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 bundle = click.argument("bundle", type=click.Path(path_type=Path))
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
 force = click.option("--force", is_flag=True, help="Replace the output if it exists.")
@@ -43,6 +89,9 @@ STRATEGIES = (
     "greedy",
     "uniform",
 )
+ray = click.option(
+    "--ray", default="", metavar="auto|ADDRESS", help="Evaluate plans on a Ray cluster."
+)
 policy = click.option(
     "--policy", type=click.Path(path_type=Path), help="Of hwc train-policy. [hwc's own]"
 )
@@ -76,3 +125,15 @@ def parse_precision(text: str) -> Precision:
             f"there are {', '.join(Precision)}; put commas between them",
         )
     return Precision(text)
+
+
+def parse_precisions(text: str | None) -> tuple[Precision, ...]:
+    """Read `--precision`: names with commas between them; fp32 is always among them.
+
+    Raises:
+        UsageError: There is no such precision.
+    """
+    if text is None:
+        return ()
+    names = map(parse_precision, text.split(","))
+    return tuple(dict.fromkeys([Precision.FP32, *names]))

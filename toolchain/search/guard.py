@@ -1,7 +1,7 @@
 """The last word on a search: its best plans against the exact one, on data that no search saw."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -62,10 +62,11 @@ class Guard:
         own = _intervals(losses, built, rng, self.resamples)
         paired = _paired(losses, built, rng, self.resamples)
         differences = self._differences(figures, paired)
-        limit = allowed(self.goal.limits.drop)
+        goal, limit = self.goal, allowed(self.goal.limits.drop)
         if self.margin is None:
             holds = [interval.high <= limit for interval in own]
-        else:
+        else:  # the limit held for other samples
+            goal = replace(goal, limits=replace(goal.limits, drop=inf))
             spare = self.margin * figures[Objective.DROP][0]
             holds = [interval.high <= spare for interval in paired]
         finalists = [
@@ -80,7 +81,7 @@ class Guard:
             )
             for i, plan in enumerate(plans)
         ]
-        ranking = [finalists[i] for i in self.goal.order(figures)]
+        ranking = [finalists[i] for i in goal.order(figures)]
         # then whatever holds is better
         broken = self.margin is None and own[0].low > limit
         better = [f for f in ranking if f.holds and (broken or f.difference.high < 0.0)]

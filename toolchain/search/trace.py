@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Self
@@ -57,14 +58,7 @@ class Trace:
 
     def pareto(self) -> tuple[Trial, ...]:
         """The trials that none beats in all figures at once; the fastest first."""
-        built = [trial for trial in self.trials if isfinite(trial.loss)]
-        built.sort(key=lambda t: (t.us, t.loss, t.size, t.uj or 0.0))
-        table = np.stack(list(figures_of(built).values()), axis=1)
-        kept: list[int] = []
-        for i, figures in enumerate(table):
-            if not (table[np.array(kept, np.intp)] <= figures).all(axis=1).any():
-                kept.append(i)
-        return tuple(built[i] for i in kept)
+        return pareto(self.trials)
 
     def to_json(self) -> str:
         """Canonical JSON."""
@@ -91,3 +85,15 @@ class Trace:
         for t in self.trials:
             writer.writerow([t.number, t.strategy, t.loss, t.us, t.size, t.uj, *t.indices])
         return out.getvalue()
+
+
+def pareto(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+    """Those of some trials that none beats in all figures at once; the fastest first."""
+    built = [trial for trial in trials if isfinite(trial.loss)]
+    built.sort(key=lambda t: (t.us, t.loss, t.size, t.uj or 0.0))
+    table = np.stack(list(figures_of(built).values()), axis=1)
+    kept: list[int] = []
+    for i, figures in enumerate(table):
+        if not (table[np.array(kept, np.intp)] <= figures).all(axis=1).any():
+            kept.append(i)
+    return tuple(built[i] for i in kept)

@@ -65,8 +65,15 @@ class Verdict:
         others = [finalist for finalist in self.finalists if finalist != self.exact]
         if not others:
             return f"no other plan was compared with exact {on}"
-        who = " and ".join(others[0].strategies)
-        return f"nothing surely beats exact {on}: the nearest, {who}, by {self._gain(others[0])}"
+        found = others[0]
+        who = " and ".join(found.strategies)
+        where = f"nothing surely beats exact {on}: the best other plan, of {who},"
+        if found.difference.value > 0.0:
+            return f"{where} is behind"
+        if found.difference.value == 0.0:
+            return f"{where} is as good"
+        gain = f"{where} gains {self._gain(found)}"
+        return gain if found.difference.high >= 0.0 else f"{gain}, but may lose more than exact"
 
     def _gain(self, finalist: Finalist) -> str:
         """By how much a plan is better, as a fraction where there is one."""

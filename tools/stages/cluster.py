@@ -1,6 +1,7 @@
 """Runs the plans of a search on the machines of a Ray cluster."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -43,6 +44,35 @@ class Kit:
         )
         options = ort.Options(1, integers=self.dialect.name == ort.Ort.name, arena=False)
         return BlockRunner(writer, lambda model: ort.Session(model, options), steady=True)
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Cluster | None]:
+    """A cluster while it is needed; none where there is no address.
+
+    Raises:
+        UsageError: Ray is not installed, or no cluster answers there.
+    """
+    if not address:
+        yield None
+        return
+    with Cluster(address) as cluster:
+        yield cluster
+
+
+@contextmanager
+def crew(
+    cluster: Cluster | None, simulator: PlanWriter, told: Callable[[str], None]
+) -> Iterator[PlanCrew | None]:
+    """Workers that run plans of one model while they are needed; none without a cluster."""
+    if cluster is None:
+        yield None
+        return
+    workers = crew_of(cluster, simulator, told)
+    try:
+        yield workers
+    finally:
+        workers.close()
 
 
 def crew_of(

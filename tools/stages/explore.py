@@ -10,9 +10,10 @@ import numpy as np
 from ...backends import ort
 from ...backends.ort_session import VERSION
 from ...toolchain.accuracy.blocks import BlockRunner, PlanRunner
+from ...toolchain.accuracy.cluster_judge import ClusterJudge, PlanCrew
 from ...toolchain.accuracy.evaluator import Evaluator, Reference
 from ...toolchain.accuracy.identity import model_digest
-from ...toolchain.accuracy.judge import FIDELITIES, Memory, PlanJudge
+from ...toolchain.accuracy.judge import FIDELITIES, Judge, Memory, PlanJudge
 from ...toolchain.accuracy.losses import PlanLoss
 from ...toolchain.accuracy.metric import Metric
 from ...toolchain.accuracy.samples import Subset
@@ -23,18 +24,18 @@ from ...toolchain.search.goal import Goal, Trial
 from ...toolchain.search.guard import FINALISTS, Guard
 from ...toolchain.search.ledger import Ledger
 from ...toolchain.search.problem import Indices, Problem
-from ...toolchain.search.trace import Trace
+from ...toolchain.search.trace import Trace, pareto
 from ...toolchain.search.verdict import Verdict
 from .decide import Decisions, reference
 from .prepare import Prepared
 
 
-def block_runner(decisions: Decisions, threads: int, *, steady: bool = False) -> BlockRunner:
-    """What runs plans as the device would, on this machine's CPU; `steady` as in BlockRunner."""
+def block_runner(decisions: Decisions, threads: int) -> BlockRunner:
+    """What runs plans as the device would, on this machine's CPU, each as if it were alone."""
     simulator = decisions.simulator
     own = simulator.dialect.name == ort.Ort.name
     options = ort.Options(threads, integers=own, arena=False)
-    return BlockRunner(simulator, lambda model: ort.Session(model, options), steady=steady)
+    return BlockRunner(simulator, lambda model: ort.Session(model, options), steady=True)
 
 
 def evaluator(decisions: Decisions, part: Reference, metric: Metric, threads: int) -> Evaluator:
@@ -57,6 +58,7 @@ class Arena:
         part: The search split, with the original's outputs.
         loss: What counts.
         store: Where losses are kept.
+        crew: Workers on a cluster that run plans instead of `runner`; None: there are none.
         ranked: How many of the samples that have the last word to use.
     """
 
@@ -66,10 +68,11 @@ class Arena:
     part: Reference
     loss: PlanLoss
     store: LossStore
+    crew: PlanCrew | None = None
     ranked: int = FIDELITIES[1]
 
     @cached_property
-    def judge(self) -> PlanJudge:
+    def judge(self) -> Judge:
         """What a search asks."""
         return self._judge(self.part).at(FIDELITIES[0])
 
@@ -81,7 +84,7 @@ class Arena:
         return Memory(self.store, model_digest(self.prepared.model, *words))
 
     @cached_property
-    def fresh(self) -> PlanJudge | None:
+    def fresh(self) -> Judge | None:
         """A judge on samples that no search has seen; None where there are too few."""
         rank = self.prepared.splits.rank
         if not len(rank):
@@ -95,7 +98,9 @@ class Arena:
         losses = judge([problem.plan_of(trial.indices) for trial in trials])
         return [replace(trial, loss=loss) for trial, loss in zip(trials, losses, strict=True)]
 
-    def _judge(self, part: Reference) -> PlanJudge:
+    def _judge(self, part: Reference) -> Judge:
+        if self.crew is not None:
+            return ClusterJudge(self.crew, part, self.loss, memory=self.memory)
         return PlanJudge(self.runner, part, self.loss, memory=self.memory)
 
 
@@ -172,11 +177,12 @@ class Contest:
             fresh = self.arena.fresh
             if fresh is None:
                 return None
-            ranked = self.goal.ranked([trial for trace in traces for trial in trace.trials])
-            best: dict[tuple[int, ...], Trial] = {}
-            for trial in ranked:
-                best.setdefault(trial.indices, trial)
-            narrowed = self.arena.narrowed(self.problem, list(best.values())[: 2 * FINALISTS])
+            found = {trial.indices: trial for trace in traces for trial in trace.trials}
+            ranked = self.goal.ranked(list(found.values()))
+            if margin is not None:  # what loses less than it may has the better chance
+                ranked = [*pareto(t for t in ranked if self.goal.excess(t) <= 0.0), *ranked]
+            best = list(dict.fromkeys(ranked))[: 2 * FINALISTS]
+            narrowed = self.arena.narrowed(self.problem, best)
             guard = Guard(self.problem, self.goal, fresh.per_sample, margin=margin)
             return guard.judge(narrowed, exact, np.random.default_rng(traces[0].seed))
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ...toolchain.accuracy.cluster_judge import PlanCrew
 from ...toolchain.accuracy.evaluator import Evaluator
 from ...toolchain.accuracy.judge import FIDELITIES
 from ...toolchain.accuracy.losses import choose_loss
 from ...toolchain.accuracy.sensitivity import sensitivity
 from ...toolchain.accuracy.store import LossStore, default_store
+from ...toolchain.cluster import Cluster
 from ...toolchain.errors import UsageError
 from ...toolchain.latency.build_cost import refined
 from ...toolchain.latency.drift import TOTAL
@@ -36,6 +38,7 @@ from ...toolchain.slots import SlotGraph
 from ..request import Request
 from ..strategies import PROPOSERS, explorer, pretrained, proposer
 from .challenge import Challenge, Challenger
+from .cluster import crew
 from .decide import Decisions
 from .explore import Arena
 from .prepare import Prepared
@@ -88,29 +91,6 @@ class Searched:
         return [(_title(proposal), plan) for proposal, plan in self.candidates]
 
 
-def search(
-    request: Request,
-    prepared: Prepared,
-    decisions: Decisions,
-    evaluator: Evaluator,
-    progress: Progress,
-) -> Searched:
-    """Find the best plan that keeps within the drop on the search split.
-
-    The solver's plan is challenged by a search with true evaluations wherever that could find a
-    better one: not where the best plan of all, whatever it drops, keeps within the drop.
-
-    Sensitivities are measured only where the best plan of all drops too much, or where the least
-    loss is sought: they take as many builds as there are choices.
-
-    Raises:
-        ConstraintError: No plan meets the constraints; the message names the nearest.
-    """
-    run = _Search(request, prepared, decisions, evaluator, progress)
-    problem = _problem(request, decisions)
-    return run.searched(problem) if request.effort else run.guessed(problem)
-
-
 def _problem(request: Request, decisions: Decisions) -> Problem:
     """What is searched, before anything is known of losses."""
     limits = Limits(
@@ -151,14 +131,41 @@ def _weights(request: Request, problem: Problem) -> Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
+class PlanSearch:
+    """The search of one compilation.
+
+    The solver's plan is challenged by a search with true evaluations wherever that could find a
+    better one: not where the best plan of all, whatever it drops, keeps within the drop.
+
+    Sensitivities are measured only where the best plan of all drops too much, or where the least
+    loss is sought: they take as many builds as there are choices.
+
+    Attributes:
+        request: What is asked.
+        prepared: The model and the data.
+        decisions: What there is to decide.
+        evaluator: Measures true drops on the search split.
+        progress: Told of each stage and each evaluation.
+        cluster: Where true evaluations are made; None: here.
+    """
+
     request: Request
     prepared: Prepared
     decisions: Decisions
     evaluator: Evaluator
     progress: Progress
+    cluster: Cluster | None = None
 
-    def searched(self, problem: Problem) -> Searched:
+    def run(self) -> Searched:
+        """Find the best plan that keeps within the drop on the search split.
+
+        Raises:
+            ConstraintError: No plan meets the constraints; the message names the nearest.
+        """
+        problem = _problem(self.request, self.decisions)
+        return self._searched(problem) if self.request.effort else self._guessed(problem)
+
+    def _searched(self, problem: Problem) -> Searched:
         """Let the solver choose, and challenge it."""
         if Objective.DROP in terms_of(problem.objective, problem.weights):
             problem = self._sensed(problem)
@@ -174,7 +181,7 @@ class _Search:
         plans = self._with_uniform(found, problem)
         return Searched(problem, tuple((p, problem.plan(p)) for p in plans), spent, challenge, note)
 
-    def guessed(self, problem: Problem) -> Searched:
+    def _guessed(self, problem: Problem) -> Searched:
         """Let the policy choose by what is estimated: no plan is run, and no solver asked.
 
         The gate starts at the best plan whose estimated loss is as small as the drop that is
@@ -211,9 +218,10 @@ class _Search:
         traded = Objective.DROP not in terms_of(problem.objective, problem.weights)
         if traded and not any(exact.indices):
             return None, f"{name} was not asked: exact finds only fp32 within the drop"
-        with LossStore(default_store()) as store:
+        simulator, note = self.decisions.simulator, self.progress.note
+        with LossStore(default_store()) as store, crew(self.cluster, simulator, note) as workers:
             challenger = Challenger(
-                arena=self._arena(store),
+                arena=self._arena(store, workers),
                 explorer=explorer(name, request.policy),
                 budget=max(1, BUDGETS[request.effort] - self.evaluator.evaluations),
                 seed=request.seed,
@@ -226,13 +234,13 @@ class _Search:
             )
         return result, result.text
 
-    def _arena(self, store: LossStore) -> Arena:
+    def _arena(self, store: LossStore, workers: PlanCrew | None) -> Arena:
         """Where plans are judged."""
         evaluator, ranked = self.evaluator, FIDELITIES[self.request.effort]
         part = evaluator.reference
         loss = choose_loss(evaluator.metric, part.outputs)
         decisions, runner = self.decisions, evaluator.runner
-        return Arena(self.prepared, decisions, runner, part, loss, store, ranked=ranked)
+        return Arena(self.prepared, decisions, runner, part, loss, store, workers, ranked)
 
     def _drop(self, problem: Problem, proposal: Proposal) -> float:
         """The true drop of a plan on the search split."""
