@@ -9,13 +9,15 @@ the graph: no plan is built or run. Every problem asks for the least loss within
 The share is of what the exact solver gains over the best uniform precision within the limits: 1 is
 the best plan there is, by what is predicted. "Without a policy" is the plan that the same features
 lead to with no network to weigh them: each slot takes the choice from which the cheapest way to
-finish is predicted to lose least. Seconds are CPU time of one plan, from the problem on.
+finish is predicted to lose least. "Blind" plans are made without the sensitivities, which then
+only judge them: typical ones stand for them, as in `hwc compile --effort 0`. Seconds are CPU time
+of one plan, from the problem on.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -56,7 +58,35 @@ DEVICES = (HOST, "a100", "jetson_orin")
 BUDGETS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)  # of the way from the fastest plan to the safest
 NETWORKS = 60  # to learn on, of each family; two limits each
 JUDGED = 40  # to judge on, of each family
+HEAD = (
+    *("", "problems", "mean", "median", ">= 0.9", "without a policy", ">= 0.9", "likeliest plan"),
+    *("blind mean", "median", ">= 0.9", "seconds", "most"),
+)
 _TEST = 900_000  # seeds from here on are not for learning
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How good a policy's plans are where it sees sensitivities, and where it does not."""
+
+    seeing: Shares
+    blind: Shares
+
+    @classmethod
+    def of(cls, policy: Policy, examples: Sequence[Example]) -> Self:
+        """Judge both."""
+        blind = [replace(example, blind=True) for example in examples]
+        return cls(Shares.of(policy, examples), Shares.of(policy, blind))
+
+    @classmethod
+    def together(cls, several: Sequence[Self]) -> Self:
+        """All problems of several."""
+        return cls(_joined([j.seeing for j in several]), _joined([j.blind for j in several]))
+
+
+def _joined(several: Sequence[Shares]) -> Shares:
+    names = [field.name for field in fields(Shares)]
+    return Shares(*(np.concatenate([getattr(one, name) for one in several]) for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +101,18 @@ class Row:
     without_mean: float
     without_good: float
     likeliest_mean: float
+    blind_mean: float
+    blind_median: float
+    blind_good: float
     seconds: float
     seconds_most: float
 
     @classmethod
-    def of(cls, what: str, shares: Shares) -> Self:
+    def of(cls, what: str, found: Judged) -> Self:
         """Sum up."""
-        chosen, guided = (np.maximum(s, -1.0) for s in (shares.chosen, shares.guided))
+        shares = found.seeing
+        plans = (shares.chosen, shares.guided, found.blind.chosen)
+        chosen, guided, blind = (np.maximum(share, -1.0) for share in plans)
         return cls(
             what=what,
             problems=len(chosen),
@@ -87,18 +122,21 @@ class Row:
             without_mean=float(guided.mean()),
             without_good=float((guided >= GOOD).mean()),
             likeliest_mean=float(np.maximum(shares.likeliest, -1.0).mean()),
+            blind_mean=float(blind.mean()),
+            blind_median=float(np.median(blind)),
+            blind_good=float((blind >= GOOD).mean()),
             seconds=float(np.median(shares.seconds)),
             seconds_most=float(shares.seconds.max()),
         )
 
 
-def families(networks: int, count: int) -> Iterator[tuple[str, Shares]]:
+def families(networks: int, count: int) -> Iterator[tuple[str, Judged]]:
     """A policy of all other families on each family."""
     learnt = {family: _learnt(family, networks) for family in Family}
     for family in Family:
         policy = clone(_together([learnt[other] for other in Family if other != family]), seed=0)
         test = judged(Generator.of(families=[family]), _TEST, count)
-        yield family.value, Shares.of(policy, test)
+        yield family.value, Judged.of(policy, test)
 
 
 def _learnt(family: Family, networks: int) -> Lessons:
@@ -155,7 +193,7 @@ def within_budgets(problem: Problem) -> list[Example]:
 
 def models(
     chosen: Sequence[Case], policy: Policy, *, measured: bool
-) -> Iterator[tuple[str, Shares]]:
+) -> Iterator[tuple[str, Judged]]:
     """A policy on each model and device."""
     with tempfile.TemporaryDirectory() as name:
         for case in chosen:
@@ -165,31 +203,29 @@ def models(
                 except HwcError as cause:
                     say(f"{case.name} on {device}: {cause}")
                     continue
-                yield f"{case.name}, {device}", Shares.of(policy, within_budgets(problem))
+                yield f"{case.name}, {device}", Judged.of(policy, within_budgets(problem))
 
 
-def report(title: str, found: Iterator[tuple[str, Shares]]) -> list[Mapping[str, object]]:
+def report(title: str, found: Iterator[tuple[str, Judged]]) -> list[Mapping[str, object]]:
     """Print one table, a row for each and one for all."""
-    pairs = [(what, shares) for what, shares in found if len(shares.chosen)]
+    pairs = [(what, one) for what, one in found if len(one.seeing.chosen)]
     if not pairs:
         say(f"\n{title}: nothing to gain over uniform precision")
         return []
-    every = Shares(*(np.concatenate(c) for c in zip(*(_columns(s) for _, s in pairs), strict=True)))
-    rows = [Row.of(what, shares) for what, shares in (*pairs, ("all", every))]
-    head = ("", "problems", "mean", "median", ">= 0.9", "without a policy", ">= 0.9")
+    every = Judged.together([one for _, one in pairs])
+    rows = [Row.of(what, one) for what, one in (*pairs, ("all", every))]
     say(f"\n{title}\n")
-    say(markdown((*head, "likeliest plan", "seconds", "most"), [_cells(row) for row in rows]))
+    say(markdown(HEAD, [_cells(row) for row in rows]))
     return [asdict(row) for row in rows]
 
 
-def _columns(shares: Shares) -> tuple[np.ndarray, ...]:
-    return tuple(getattr(shares, field.name) for field in fields(Shares))
-
-
 def _cells(row: Row) -> tuple[str, ...]:
-    shares = (row.mean, row.median, row.good, row.without_mean, row.without_good)
+    shares = (
+        *(row.mean, row.median, row.good, row.without_mean, row.without_good),
+        *(row.likeliest_mean, row.blind_mean, row.blind_median, row.blind_good),
+    )
     times = (f"{row.seconds:.2f}", f"{row.seconds_most:.2f}")
-    return (row.what, str(row.problems), *map(_share, shares), _share(row.likeliest_mean), *times)
+    return (row.what, str(row.problems), *map(_share, shares), *times)
 
 
 def _share(value: float) -> str:
