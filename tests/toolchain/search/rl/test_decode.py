@@ -91,3 +91,31 @@ def test_the_strategy_serves_problems_without_limits(
     least = problem.figures(every_plan(problem))[objective].min()
     assert proposal.figure(objective) <= least * 1.05 + 1e-9
     assert proposal.strategy == "policy"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("other", [Objective.SIZE, Objective.DROP])
+def test_a_weighted_sum_gets_a_plan_nearly_as_good_as_the_best(
+    random_problem: RandomProblem,
+    every_plan: Callable[[Problem], Indices],
+    policy: Policy,
+    seed: int,
+    other: Objective,
+) -> None:
+    known = random_problem(seed)
+    figures = known.figures(every_plan(known))
+    units = {figure: float(np.ptp(figures[figure])) for figure in (Objective.LATENCY, other)}
+    weights = tuple((figure, 1.0, unit) for figure, unit in units.items())
+    problem = replace(known, weights=weights)
+    (proposal,) = Pretrained(policy).propose(problem)
+    values = np.sum([figures[figure] / unit for figure, unit in units.items()], axis=0)
+    assert proposal.strategy == "policy"
+    assert problem.value(proposal) <= values.min() + 0.1 * np.ptp(values)
+
+
+def test_a_weighted_sum_that_no_plan_can_have_within_the_limits_gets_none(
+    random_problem: RandomProblem, policy: Policy
+) -> None:
+    weights = ((Objective.LATENCY, 1.0, 1.0), (Objective.SIZE, 1.0, 1.0))
+    problem = replace(random_problem(1), weights=weights).within(latency_us=0.01)
+    assert not list(Pretrained(policy).propose(problem))
