@@ -18,14 +18,13 @@ from .counted import Changed
 from .divergence import Divergence
 from .explained import Explained, Unexplained
 from .intervals import Scored, value_of
-from .kinds import Kind, OutputKind, class_rows, kind_of
-from .labelled import TopK, UserMetric, right_classes
+from .kinds import Kind, OutputKind, kind_of
+from .labelled import Likelihood, TopK, UserMetric
 from .measure import LossMeasure
 from .metric import Metric, Outputs, Rows
 from .metrics import EXAMPLES
 
 _VERSION = 1  # of all losses together: a stored one of another version counts for nothing
-_TINY = 1e-9  # the smallest probability that is seen
 _GROUPS = 20  # parts of the data that are left out in turn where single samples have no score
 
 Judgement = Callable[[Iterable[Outputs]], Array]  # the loss of each sample, shape (n,)
@@ -105,17 +104,15 @@ class CrossEntropy:
     """How much less likely the right classes are than the original has them, in nats.
 
     Attributes:
-        output: The output with the class scores.
-        probabilities: Whether these are probabilities rather than logits.
+        metric: Knows the output with the class scores.
     """
 
-    output: str
-    probabilities: bool
+    metric: Likelihood
 
     @property
     def name(self) -> str:
         """The output that it is of."""
-        return f"cross-entropy of {self.output}, v{_VERSION}"
+        return f"cross-entropy of {self.metric.output}, v{_VERSION}"
 
     def bind(self, answers: Answers) -> Judgement:
         """Score the original."""
@@ -125,18 +122,7 @@ class CrossEntropy:
 
     def _surprise(self, outputs: Iterable[Outputs], labels: Sequence[Array | None]) -> Array:
         pairs = zip(outputs, labels, strict=True)
-        return np.array([self._of(class_rows(out[self.output]), label) for out, label in pairs])
-
-    def _of(self, rows: Array, label: Array | None) -> float:
-        """Mean over the batch of one sample."""
-        wanted = right_classes(rows, label, "cross-entropy", self.output)
-        if not np.isfinite(rows).all():
-            return -float(np.log(_TINY))
-        scores = rows.astype(np.float64)
-        if not self.probabilities:
-            scores = np.exp(scores - scores.max(1, keepdims=True))
-        right = scores[np.arange(len(wanted)), wanted.astype(np.intp)] / scores.sum(1)
-        return float(-np.log(np.maximum(right, _TINY)).mean())
+        return np.array([self.metric.surprise(out, label) for out, label in pairs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +161,9 @@ def choose_loss(metric: Metric, reference: Rows) -> PlanLoss:
     match metric:
         case TopK(output=output):
             kind = kind_of([reference[i][output] for i in range(min(EXAMPLES, len(reference)))])
-            return CrossEntropy(output, kind.probabilities)
+            return CrossEntropy(Likelihood(output, kind.probabilities))
+        case Likelihood():
+            return CrossEntropy(metric)
         case UserMetric():
             return MetricDrop(metric)
         case _:

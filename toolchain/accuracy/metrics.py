@@ -11,12 +11,14 @@ from ..frontend.user_code import load_function
 from .agreement import agreement_measures
 from .intervals import Scored
 from .kinds import class_rows, kind_of, looks_like_classes
-from .labelled import TopK, UserMetric
+from .labelled import Likelihood, TopK, UserMetric
 from .measure import Measure
 from .metric import Metric, Outputs, Rows, Tallied
 
 EXAMPLES = 32
 _TOP = ("top1", "top5")
+_CROSS_ENTROPY = "cross-entropy"
+_CLASSES = (*_TOP, _CROSS_ENTROPY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def choose_metric(spec: str, reference: Rows, *, labelled: bool, max_drop: float
     judges by the outputs' numbers: one changed answer among thirty is 3 %, and none says little.
 
     Args:
-        spec: `auto`, `top1`, `top5` or `module:function`.
+        spec: `auto`, `top1`, `top5`, `cross-entropy` or `module:function`.
         reference: Outputs of the original model.
         labelled: Whether the samples have labels.
         max_drop: The drop that matters, as a fraction.
@@ -85,12 +87,13 @@ def choose_metric(spec: str, reference: Rows, *, labelled: bool, max_drop: float
             few = f"{len(reference)} samples are too few to count a drop of {max_drop:.2%} in"
             return agreement(reference, few, counted=False)
         return _automatic(reference, labelled=labelled)
-    if spec not in _TOP and ":" not in spec:
-        raise UsageError(f"unknown metric '{spec}'", "use auto, top1, top5 or module:function")
+    if spec not in _CLASSES and ":" not in spec:
+        known = ", ".join(("auto", *_CLASSES))
+        raise UsageError(f"unknown metric '{spec}'", f"use {known} or module:function")
     if not labelled:
         hint = "put them into the data as 'label', or give labelled data with --eval"
         raise UsageError(f"--metric {spec} needs labels", hint)
-    if spec in _TOP:
+    if spec in _CLASSES:
         output = _class_output(reference[0])
         if output is None:
             shapes = ", ".join(
@@ -100,6 +103,9 @@ def choose_metric(spec: str, reference: Rows, *, labelled: bool, max_drop: float
                 f"--metric {spec} needs an output of class scores [batch, classes], not {shapes}",
                 "use --metric module:function",
             )
+        if spec == _CROSS_ENTROPY:
+            examples = [reference[index][output] for index in range(min(EXAMPLES, len(reference)))]
+            return Likelihood(output, kind_of(examples).probabilities)
         k = min(int(spec.removeprefix("top")), class_rows(reference[0][output]).shape[1])
         return TopK(k, output, spec)
     return UserMetric(load_function(spec), spec)

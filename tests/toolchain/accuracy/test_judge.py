@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hwc.toolchain.accuracy.evaluator import Reference
 from hwc.toolchain.accuracy.judge import Memory, PlanJudge
+from hwc.toolchain.accuracy.labelled import Likelihood
 from hwc.toolchain.accuracy.losses import CrossEntropy, Distance
 from hwc.toolchain.accuracy.metric import Outputs
 from hwc.toolchain.accuracy.samples import Sample, Samples, each
@@ -73,7 +74,7 @@ def reference_of(data: Data) -> Reference:
 
 
 def judge(model: Model, reference: Reference, **options: object) -> PlanJudge:
-    loss = CrossEntropy("y", probabilities=False)
+    loss = CrossEntropy(Likelihood("y", probabilities=False))
     return PlanJudge(model, reference, loss, **options)  # type: ignore[arg-type]  # of one test
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from hwc.toolchain.accuracy.intervals import drop_interval, score_interval, value_of
-from hwc.toolchain.accuracy.labelled import TopK, UserMetric
+from hwc.toolchain.accuracy.labelled import Likelihood, TopK, UserMetric
 from hwc.toolchain.engine import Array
 from hwc.toolchain.errors import InputError
 
@@ -98,3 +98,17 @@ def test_user_function_needs_labels() -> None:
     """All samples, not some."""
     with pytest.raises(InputError, match="1 samples have no label"):
         UserMetric(auc, "mine:auc").score(OUTPUTS[:2], [], [None, np.asarray(1)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("probabilities", [False, True], ids=["logits", "probabilities"])
+def test_cross_entropy_as_a_score(*, probabilities: bool) -> None:
+    """The geometric mean of what the right classes are given."""
+    rng = np.random.default_rng(0)
+    given = rng.dirichlet(np.ones(4), 30)
+    labels = [np.asarray(k) for k in rng.integers(0, 4, 30)]
+    rows = given if probabilities else np.log(given)
+    outputs = [{"y": row[None].astype(np.float32)} for row in rows]
+    metric = Likelihood("y", probabilities=probabilities)
+    right = [row[int(label)] for row, label in zip(given, labels, strict=True)]
+    expected = np.exp(np.mean(np.log(right)))
+    assert value_of(metric.score(outputs, outputs, labels)) == pytest.approx(expected, rel=1e-5)

@@ -10,7 +10,7 @@ from hwc.toolchain.accuracy.counted import Changed
 from hwc.toolchain.accuracy.divergence import Divergence
 from hwc.toolchain.accuracy.explained import Explained, Unexplained
 from hwc.toolchain.accuracy.kinds import Kind, OutputKind
-from hwc.toolchain.accuracy.labelled import TopK, UserMetric
+from hwc.toolchain.accuracy.labelled import Likelihood, TopK, UserMetric
 from hwc.toolchain.accuracy.losses import (
     Answers,
     CrossEntropy,
@@ -70,14 +70,16 @@ def test_losses_of_samples_have_the_figure_as_their_mean(
 
 def test_cross_entropy_of_the_right_class() -> None:
     """As much worse as the right class is less likely; better than the original is below zero."""
-    loss = CrossEntropy("y", probabilities=False)
+    loss = CrossEntropy(Likelihood("y", probabilities=False))
     assert judged(loss, LOGITS, LOGITS, LABELS) == pytest.approx(0)
     p = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
     right = np.array([row[0, label] for row, label in zip(p, LABELS, strict=True)])
     got = judged(loss, LOGITS * 0, LOGITS, LABELS)
     assert got == pytest.approx(np.log(right) - np.log(0.2))
     assert (judged(loss, LOGITS * 2, LOGITS, LABELS) <= 0).all()
-    assert judged(CrossEntropy("y", probabilities=True), p, p * 3, LABELS) == pytest.approx(0)
+    assert judged(
+        CrossEntropy(Likelihood("y", probabilities=True)), p, p * 3, LABELS
+    ) == pytest.approx(0)
     assert np.isfinite(judged(loss, LOGITS * np.nan, LOGITS, LABELS)).all()
 
 
@@ -93,7 +95,7 @@ def test_cross_entropy_of_the_right_class() -> None:
 )
 def test_labels_that_do_not_fit(label: Array | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        judged(CrossEntropy("y", probabilities=False), LOGITS, LOGITS, [label] * 40)
+        judged(CrossEntropy(Likelihood("y", probabilities=False)), LOGITS, LOGITS, [label] * 40)
 
 
 def mean_right(outputs: list[dict[str, Array]], labels: list[Array]) -> float:
@@ -128,7 +130,9 @@ def test_drop_of_a_function_on_one_sample() -> None:
 def test_choice() -> None:
     """Cross-entropy with labels, the user's metric, KL of classes and FVU of values without."""
     logits, values = rows(LOGITS), rows(VALUES)
-    assert choose_loss(TopK(1, "y", "top1"), logits) == CrossEntropy("y", probabilities=False)
+    assert choose_loss(TopK(1, "y", "top1"), logits) == CrossEntropy(
+        Likelihood("y", probabilities=False)
+    )
     user = UserMetric(mean_right, "mine")
     assert choose_loss(user, logits) == MetricDrop(user)
     classes = choose_loss(agreement(logits), logits)

@@ -43,6 +43,7 @@ def drop(rows: list[Outputs], changed: list[Outputs]) -> float:
         ("auto", TWO, False, "agreement (1 - FVU)", "state [2, 1, 4] is values"),
         ("top1", LOGITS, True, "top1", "asked for"),
         ("top5", LOGITS, True, "top5", "asked for"),
+        ("cross-entropy", LOGITS, True, "cross-entropy", "asked for: exp(-cross-entropy)"),
         ("statistics:mean", LOGITS, True, "statistics:mean", "asked for"),
     ],
 )
