@@ -33,8 +33,8 @@ from hwc.toolchain.progress import Progress
 from hwc.toolchain.report import Report
 from hwc.toolchain.timing import Clock, Interval, Open, Paired, Spread, paired_openings
 from hwc.tools import compiling
-from hwc.tools.compile import parse_precisions, parse_shape
 from hwc.tools.compiling import compile_model
+from hwc.tools.options import parse_precisions, parse_shape
 from hwc.tools.request import Request
 from hwc.tools.stages import gate, price, search, tune
 
