@@ -59,6 +59,12 @@ class PlanWriter:
             legalize_trt(self.dialect)(model)
         return model
 
+    def within(self, model: ir.Model, slots: SlotGraph) -> "PlanWriter":
+        """A writer of a part of the model; constants are quantised once for it and the whole."""
+        part = PlanWriter(model, slots, dialect=self.dialect, ranges=self.ranges)
+        part._twin, part._weights = self._twin, self._weights
+        return part
+
     def weights(self, node: ir.Node, source: str, extra: int) -> quantize.Weights:
         """The quantised constants of a node that reads `source`; worked out once for all plans."""
         name = str(node.name)

@@ -24,17 +24,16 @@ _RANK = 4
 _NAME = "hwc_anchor"
 
 
-def is_anchored(value: ir.Value) -> bool:
-    """Whether a value needs an anchor where a graph is cut at it.
+def needs_anchor(value: ir.Value) -> bool:
+    """Whether a value from convolutions needs an anchor where a graph is cut at it.
 
-    It does where others than convolutions read it, and convolutions wrote it, or what keeps their
-    layout.
+    It does where others than convolutions read it, too.
     """
     readers = [use.node.op_type for use in value.uses()]
     plain = value.dtype is not ir.DataType.FLOAT or value.shape is None
     if plain or len(kernels.dims(value)) != _RANK or kernels.dims(value)[1] == 1:
         return False
-    return any(op != "Conv" for op in readers) and len(readers) > 1 and _from_convolutions(value)
+    return any(op != "Conv" for op in readers) and len(readers) > 1
 
 
 def anchor(graph: ir.Graph, value: ir.Value) -> None:
@@ -60,12 +59,21 @@ def anchor(graph: ir.Graph, value: ir.Value) -> None:
     graph.insert_before(graph[0], node)
 
 
-def _from_convolutions(value: ir.Value) -> bool:
-    """Whether floats came to this value from convolutions, and from nothing else."""
+def from_convolutions(value: ir.Value, before: ir.Value | None, *, known: bool) -> bool:
+    """Whether floats came to a value from convolutions, and from what keeps their layout, alone.
+
+    Args:
+        value: The value.
+        before: Where the search ends; all that `value` is made of passes there.
+        known: What is known of it.
+    """
     waiting, seen = [value], {value}
     while waiting:
-        node = waiting.pop().producer()
-        if node is None:
+        source = waiting.pop()
+        node = source.producer()
+        if source is before and known:
+            continue
+        if source is before or node is None:
             return False
         if node.op_type == "Conv":
             continue

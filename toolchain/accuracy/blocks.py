@@ -13,12 +13,11 @@ import onnx_ir as ir
 from ..engine import Array, Feeds, Runner
 from ..errors import BackendError
 from ..plan import NodeChoice, Plan
-from ..slots import SlotGraph
 from .cuts import Cuts
 from .lru import Lru
 from .metric import Outputs
+from .regions import Outline, Regions, Writer
 from .samples import Samples, each
-from .sections import Section, sections
 
 ACTIVATIONS = 512 * 2**20  # bytes
 SESSIONS = 256 * 2**20  # bytes of weights
@@ -33,17 +32,6 @@ _PASSING = 64 * 2**20  # bytes that pass from a block to the next at once
 
 State = dict[str, Array]
 Prefix = tuple[str, ...]
-
-
-class Writer(Protocol):
-    """Writes plans of one model, as `PlanWriter` does."""
-
-    model: ir.Model
-    slots: SlotGraph
-
-    def write(self, plan: Plan) -> ir.Model:
-        """The deploy graph of a plan."""
-        ...
 
 
 class PlanRunner(Protocol):
@@ -128,6 +116,7 @@ class BlockRunner:
         self.writer = writer
         self.cuts = Cuts.of(writer.model.graph, writer.slots)
         self.spent = Spent()
+        self._regions = Regions(writer, self.cuts)
         self.error: float | None = None
         self._open = open_model
         self._steady = steady
@@ -158,21 +147,19 @@ class BlockRunner:
         if self._steady and self.error is None:
             self._judge_blocks(samples)
         near = self._steady or self._near(plan)
-        model = self.writer.write(plan)
-        parts = sections(model, self.cuts, self.writer.slots, plan) if near else []
-        if len(parts) > 1 and self._same(model, parts, samples):
+        parts = self._regions.outlines(plan) if near and len(self.cuts) > 1 else []
+        if len(parts) > 1 and self._same(plan, parts, samples):
             yield from self._by_blocks(parts, samples)
             return
         self.spent.whole += 1
-        run = self._open(model)
+        run = self._open(self.writer.write(plan))
         yield from (run(sample.feeds) for sample in each(samples))
 
     def _judge_blocks(self, samples: Samples) -> None:
         """Find `error` with the plan of first choices."""
         slots = self.writer.slots
         first = Plan.of((slot.name, slot.choices[0]) for slot in slots.slots)
-        model = self.writer.write(first)
-        self._same(model, sections(model, self.cuts, slots, first), samples)
+        self._same(first, self._regions.outlines(first), samples)
 
     def _near(self, plan: Plan) -> bool:
         """Whether enough is as in one of the recent plans for blocks to pay, or none was yet."""
@@ -191,11 +178,11 @@ class BlockRunner:
         before = np.logical_and.accumulate(equal)
         return bool(work[before].sum() >= _BEFORE or work[equal].sum() >= _EQUAL)
 
-    def _same(self, model: ir.Model, parts: Sequence[Section], samples: Samples) -> bool:
+    def _same(self, plan: Plan, parts: Sequence[Outline], samples: Samples) -> bool:
         """Whether blocks give what the whole gives; found out once, on one sample."""
         if self.error is None:
             feeds = samples[0].feeds
-            whole = self._open(model)(feeds)
+            whole = self._open(self.writer.write(plan))(feeds)
             try:
                 states: list[State] = [{}]
                 for part in parts:
@@ -206,7 +193,7 @@ class BlockRunner:
                 self.error = max(_distance(states[0][name], whole[name]) for name in self._names)
         return self.error <= _TOLERANCE
 
-    def _by_blocks(self, parts: Sequence[Section], samples: Samples) -> Iterator[Outputs]:
+    def _by_blocks(self, parts: Sequence[Outline], samples: Samples) -> Iterator[Outputs]:
         prefixes = [tuple(part.key for part in parts[:k]) for k in range(len(parts))]
         start = max(k for k, prefix in enumerate(prefixes) if k == 0 or prefix in self._states)
         known = self._states.get(prefixes[start])
@@ -226,11 +213,11 @@ class BlockRunner:
         for k, rows in kept.items():
             self._states.put(prefixes[k], rows, sum(a.nbytes for row in rows for a in row.values()))
 
-    def _runner(self, part: Section) -> Runner:
+    def _runner(self, part: Outline) -> Runner:
         """The open session of a section."""
         run = self._sessions.get(part.key)
         if run is None:
-            run = self._open(part.model())
+            run = self._open(self._regions.model(part))
             self._sessions.put(part.key, run, part.size + _SESSION)
             self.spent.opened += 1
         return run
@@ -243,7 +230,7 @@ class BlockRunner:
         ]
 
     def _worth_keeping(
-        self, parts: Sequence[Section], prefixes: Sequence[Prefix], start: int, count: int
+        self, parts: Sequence[Outline], prefixes: Sequence[Prefix], start: int, count: int
     ) -> dict[int, list[State]]:
         """Empty lists for what there is room for, and for what is wanted for the second time."""
         kept: dict[int, list[State]] = {}

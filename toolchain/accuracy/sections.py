@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import onnx_ir as ir
 
 from ..naming import derived
 from ..plan import Plan
 from ..slots import SlotGraph
-from .anchor import anchor, is_anchored
+from .anchor import anchor, from_convolutions, needs_anchor
 from .cuts import Cuts, reads
 
 _INTEGER_BITS = 8  # activations of so many bits at most leave their kernel as integers
@@ -19,6 +20,20 @@ _TEXT = frozenset(
         *(ir.AttributeType.FLOAT, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS),
     }
 )
+
+
+class Place(NamedTuple):
+    """Blocks in a row.
+
+    Attributes:
+        first: The first.
+        last: The last.
+        blocked: Whether what passes to the first comes from convolutions, in their layout.
+    """
+
+    first: int
+    last: int
+    blocked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,7 @@ class Section:
         whole: The graph that it belongs to.
         anchored: The input that must keep the layout that it has in the whole graph.
         passes: How many elements pass on to the next section; 0 for the last.
+        blocked: Whether these come from convolutions, in the layout of these.
     """
 
     key: str
@@ -44,6 +60,7 @@ class Section:
     whole: ir.Model
     anchored: str | None
     passes: int
+    blocked: bool
 
     @property
     def reads_feeds(self) -> bool:
@@ -77,30 +94,32 @@ class Section:
         )
 
 
-def sections(model: ir.Model, cuts: Cuts, slots: SlotGraph, plan: Plan) -> list[Section]:
-    """Cut a deploy graph.
+def section_of(
+    model: ir.Model, cuts: Cuts, slots: SlotGraph, plan: Plan, place: Place
+) -> Section | None:
+    """Cut some blocks out of a deploy graph.
 
     A tensor that its kernel writes as integers crosses as integers: quantised on one side and
-    dequantised on the other, as the runtime's integer kernels have it in the whole graph. Where a
-    plan leaves no such tensor, the blocks on both sides stay one section.
+    dequantised on the other, as the runtime's integer kernels have it in the whole graph.
 
     Args:
-        model: The graph with the plan written into it.
+        model: The graph with the plan written into it, or the part of it around the blocks.
         cuts: Where to cut.
-        slots: The slots of the plan.
-        plan: The plan.
+        slots: The slots of the whole graph.
+        plan: The plan, at least of the slots in the model.
+        place: The blocks.
+
+    Returns:
+        None where the plan leaves no tensor behind the last block to cut at.
+
     """
+    first, last = place.first, place.last
     cutter = _Cutter(model, cuts, slots, plan)
-    made: list[Section] = []
-    first = 0
-    before: ir.Value | None = None
-    for block in range(len(cuts)):
-        behind = cutter.crossing(block) if block + 1 < len(cuts) else None
-        if behind is None and block + 1 < len(cuts):
-            continue
-        made.append(cutter.section(range(first, block + 1), before, behind))
-        first, before = block + 1, behind
-    return made
+    before = cutter.crossing(first - 1) if first else None
+    behind = cutter.crossing(last) if last + 1 < len(cuts) else None
+    if behind is None and last + 1 < len(cuts):
+        return None
+    return cutter.section(place, before, behind)
 
 
 class _Cutter:
@@ -129,11 +148,12 @@ class _Cutter:
         half = plain is not None and plain.dtype is ir.DataType.FLOAT16
         return None if half else plain
 
-    def section(self, blocks: range, before: ir.Value | None, behind: ir.Value | None) -> Section:
+    def section(self, place: Place, before: ir.Value | None, behind: ir.Value | None) -> Section:
         """What computes the value behind some blocks, and the model's outputs in them."""
+        blocks = range(place.first, place.last + 1)
         outputs = [self.ends[name] for block in blocks for name in self.cuts.outputs[block]]
         outputs += [behind] if behind is not None else []
-        inside = _inside(outputs, before)
+        inside = ancestors(outputs, before)
         nodes = tuple(sorted(inside, key=self.order.__getitem__))
         sources = {value: None for node in nodes for value in reads(node)}
         weights = [value for value in sources if value.is_initializer()]
@@ -141,7 +161,7 @@ class _Cutter:
         chosen = {self.home[name] for node in nodes if (name := str(node.name)) in self.home}
         chosen |= {i for i, block in enumerate(self.cuts.block_of) if block in blocks}
         decided = (self._decided(slot) for slot in sorted(chosen))
-        anchored = before.name if before is not None and is_anchored(before) else None
+        anchored = before is not None and place.blocked and needs_anchor(before)
         edges = map(_value, (*inputs, *outputs, *weights))
         return Section(
             key=_key((*edges, *map(_node, nodes), *decided, f"anchored: {anchored}")),
@@ -150,8 +170,9 @@ class _Cutter:
             nodes=nodes,
             weights=tuple(weights),
             whole=self.model,
-            anchored=anchored,
+            anchored=before.name if before is not None and anchored else None,
             passes=self.cuts.elements[blocks[-1]] if behind is not None else 0,
+            blocked=behind is not None and from_convolutions(behind, before, known=place.blocked),
         )
 
     def _decided(self, index: int) -> str:
@@ -159,7 +180,7 @@ class _Cutter:
         return f"{name} {self.choices[name].to_json()}"
 
 
-def _inside(outputs: Sequence[ir.Value], before: ir.Value | None) -> set[ir.Node]:
+def ancestors(outputs: Sequence[ir.Value], before: ir.Value | None) -> set[ir.Node]:
     """The nodes that compute the outputs from one value, from the model's inputs and constants."""
     inside: set[ir.Node] = set()
     waiting = list(outputs)
