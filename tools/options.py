@@ -34,7 +34,10 @@ preprocess = click.option(
 samples = click.option("--samples", type=click.IntRange(min=1), help="Use so many of them.")
 evaluation = click.option("--eval", "evaluation", default="", help="Labelled samples to judge by.")
 metric = click.option(
-    "--metric", default="auto", show_default=True, help="auto, top1, top5 or module:function."
+    "--metric",
+    default="auto",
+    show_default=True,
+    help="auto, top1, top5, cross-entropy, module:function.",
 )
 max_latency = click.option("--max-latency", **positive, help="In ms.")
 max_size = click.option("--max-size", **positive, help="In MB.")

@@ -45,16 +45,17 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--objective",
-    type=click.Choice(["drop", "latency", "size"]),
     default="drop",
     show_default=True,
-    help="What to minimise within the limits; drop is the loss.",
+    help="Minimise drop (the loss), latency, size or energy; or a sum: latency=1,drop=0.5.",
 )
 @options.max_latency
 @options.max_size
+@options.max_energy
 @click.option("--max-loss", **options.positive, help="Largest true loss of a plan.")
 @options.precisions
 @options.policy
+@options.ray
 @options.calibration
 @options.inputs
 @options.all_threads
@@ -89,7 +90,7 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
 
 def _asked(asked: dict[str, Any]) -> "Asked":
     from ..toolchain.calibration import Method  # noqa: PLC0415 - numpy
-    from ..toolchain.search.problem import Objective  # noqa: PLC0415 - numpy
+    from .objectives import parse_objective  # noqa: PLC0415 - numpy
     from .request import Request  # noqa: PLC0415 - numpy
     from .searching import Asked  # noqa: PLC0415 - numpy
 
@@ -101,7 +102,8 @@ def _asked(asked: dict[str, Any]) -> "Asked":
         max_size=None if size is None else math.ceil(size * 1e6),
         precisions=parse_precisions(asked.pop("precisions")),
         calibration=Method(asked.pop("calibration")),
-        objective=Objective(asked.pop("objective")),
+        max_energy_mj=asked.pop("max_energy"),
+        **parse_objective(asked.pop("objective")),
         inputs=dict(map(parse_shape, asked.pop("inputs"))),
         **asked,
     )

@@ -34,10 +34,11 @@ from .compiling import check_precisions, run_original
 from .request import Request
 from .search_files import LOSSES, write, write_trace
 from .search_report import EXACT, Outcome, entries
+from .stages.cluster import connected, crew
 from .stages.decide import Decisions, decide
 from .stages.explore import Arena, Contest, block_runner
 from .stages.prepare import prepare
-from .stages.search import weight_bytes
+from .stages.problem import problem_of
 from .stages.target import find_target
 from .strategies import PROPOSERS, RL, explorer
 
@@ -73,7 +74,8 @@ class Asked:
                 raise UsageError(f"--strategies: there is no {name!r}", f"there are {known}")
         if not self.request.data:
             raise UsageError("nothing to judge plans by", "give --data")
-        if self.request.objective is not Objective.DROP and self.max_loss == inf:
+        sought = {self.request.objective, *self.request.weights}
+        if Objective.DROP not in sought and self.max_loss == inf:
             raise UsageError(
                 f"the least {self.request.objective} is known without a search",
                 "limit the loss with --max-loss",
@@ -131,8 +133,13 @@ def search_model(asked: Asked, progress: Progress) -> Outcome:
     problem, limit = _problem(asked, decisions)
     runner = block_runner(decisions, request.threads)
     loss = choose_loss(metric, part.outputs)
-    with LossStore(asked.folder / LOSSES) as store:
-        arena = Arena(prepared, decisions, runner, part, loss, store)
+    simulator = decisions.simulator
+    with (
+        connected(request.ray) as cluster,
+        crew(cluster, simulator, progress.note) as workers,
+        LossStore(asked.folder / LOSSES) as store,
+    ):
+        arena = Arena(prepared, decisions, runner, part, loss, store, workers)
         with _unless_empty(asked.folder, arena):
             contest = _contest(asked, arena, problem, metric, progress)
             traces, whole = _run(contest, searches, asked)
@@ -169,11 +176,8 @@ def _problem(asked: Asked, decisions: Decisions) -> tuple[Problem, str]:
         InputError: There is but one plan.
     """
     request = asked.request
-    limits = Limits(
-        latency_us=(request.max_latency_ms or inf) * 1e3,
-        size=inf if request.max_size is None else request.max_size,
-    )
-    problem = Problem(decisions.cost, weight_bytes(decisions.slots), limits=limits)
+    asked_for = problem_of(request, decisions)
+    problem = replace(asked_for, objective=Objective.LATENCY, weights=())
     if (problem.legal.sum(axis=1) <= 1).all():
         raise InputError(
             f"{request.model} leaves nothing to choose on {request.device}",
@@ -183,12 +187,12 @@ def _problem(asked: Asked, decisions: Decisions) -> tuple[Problem, str]:
     if fastest is None:
         raise unreachable(problem, Exact())
     text = ""
-    if request.objective is Objective.DROP and limits == Limits() and asked.max_loss == inf:
+    if request.objective is Objective.DROP and problem.limits == Limits() and asked.max_loss == inf:
         middle = (fastest.predicted_us + fp32_everywhere(problem).predicted_us) / 2
         problem = problem.within(latency_us=max(middle, fastest.predicted_us))
         within = amount(Objective.LATENCY, problem.limits.latency_us)
         text = f"no limit was given: within {within}, half-way from the fastest plan to fp32"
-    return replace(problem, objective=request.objective), text
+    return replace(asked_for, limits=problem.limits), text
 
 
 @contextmanager
@@ -217,7 +221,7 @@ def _contest(
     table = sensitivity(evaluator, decisions.slots, wanted=problem.legal, progress=progress)
     problem = replace(problem, sensitivity=table)
     limits = replace(problem.limits, drop=asked.max_loss)
-    return Contest(arena, problem, Goal(limits, problem.objective), progress)
+    return Contest(arena, problem, Goal(limits, problem.objective, problem.weights), progress)
 
 
 def _run(

@@ -34,7 +34,7 @@ from hwc.toolchain.plan import Plan, Precision
 from hwc.toolchain.progress import Silent
 from hwc.toolchain.search.problem import Problem
 from hwc.toolchain.timing import Clock, Timing, paired_latency
-from hwc.tools.stages.search import weight_bytes
+from hwc.tools.stages.problem import weight_bytes
 from scipy.stats import spearmanr
 from support.compilation import write_json
 from support.devkit import SkipError, cases

@@ -46,7 +46,7 @@ from hwc.toolchain.search.rl.train import judged
 from hwc.tools.request import Request
 from hwc.tools.stages.decide import find_meter, find_space, reference
 from hwc.tools.stages.prepare import prepare
-from hwc.tools.stages.search import weight_bytes
+from hwc.tools.stages.problem import weight_bytes
 from hwc.tools.stages.target import find_target
 from support.calibration import arguments
 from support.compilation import write_json

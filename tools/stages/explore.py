@@ -16,7 +16,6 @@ from ...toolchain.accuracy.identity import model_digest
 from ...toolchain.accuracy.judge import FIDELITIES, Judge, Memory, PlanJudge
 from ...toolchain.accuracy.losses import PlanLoss
 from ...toolchain.accuracy.metric import Metric
-from ...toolchain.accuracy.samples import Subset
 from ...toolchain.accuracy.store import LossStore
 from ...toolchain.progress import Progress
 from ...toolchain.search.explorer import Explorer
@@ -59,7 +58,6 @@ class Arena:
         loss: What counts.
         store: Where losses are kept.
         crew: Workers on a cluster that run plans instead of `runner`; None: there are none.
-        ranked: How many of the samples that have the last word to use.
     """
 
     prepared: Prepared
@@ -69,7 +67,6 @@ class Arena:
     loss: PlanLoss
     store: LossStore
     crew: PlanCrew | None = None
-    ranked: int = FIDELITIES[1]
 
     @cached_property
     def judge(self) -> Judge:
@@ -89,8 +86,7 @@ class Arena:
         rank = self.prepared.splits.rank
         if not len(rank):
             return None
-        some = Subset(rank, range(min(len(rank), self.ranked)))
-        return self._judge(Reference.of(reference(self.prepared.original), some, "rank"))
+        return self._judge(Reference.of(reference(self.prepared.original), rank, "rank"))
 
     def narrowed(self, problem: Problem, trials: Sequence[Trial]) -> list[Trial]:
         """Trials judged again on the whole of the search split."""

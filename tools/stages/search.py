@@ -8,15 +8,12 @@ import numpy.typing as npt
 
 from ...toolchain.accuracy.cluster_judge import PlanCrew
 from ...toolchain.accuracy.evaluator import Evaluator
-from ...toolchain.accuracy.judge import FIDELITIES
 from ...toolchain.accuracy.losses import choose_loss
 from ...toolchain.accuracy.sensitivity import sensitivity
 from ...toolchain.accuracy.store import LossStore, default_store
 from ...toolchain.cluster import Cluster
-from ...toolchain.errors import UsageError
 from ...toolchain.latency.build_cost import refined
 from ...toolchain.latency.drift import TOTAL
-from ...toolchain.latency.energy_table import energy_table
 from ...toolchain.plan import Plan
 from ...toolchain.progress import Progress
 from ...toolchain.report import SearchRow, Tried
@@ -24,17 +21,14 @@ from ...toolchain.search.choose import Choice, choose
 from ...toolchain.search.front import front
 from ...toolchain.search.goal import Goal
 from ...toolchain.search.problem import (
-    Limits,
     Objective,
     Problem,
     Proposal,
-    Weights,
     fp32_everywhere,
     terms_of,
 )
 from ...toolchain.search.typical import typical
 from ...toolchain.search.uniform import Uniform
-from ...toolchain.slots import SlotGraph
 from ..request import Request
 from ..strategies import PROPOSERS, explorer, pretrained, proposer
 from .challenge import Challenge, Challenger
@@ -42,6 +36,7 @@ from .cluster import crew
 from .decide import Decisions
 from .explore import Arena
 from .prepare import Prepared
+from .problem import priced, problem_of
 
 ROUNDS = 4  # of measuring what was chosen and choosing again
 SETTLED = 0.03  # a price that near the measurement is believed
@@ -91,45 +86,6 @@ class Searched:
         return [(_title(proposal), plan) for proposal, plan in self.candidates]
 
 
-def _problem(request: Request, decisions: Decisions) -> Problem:
-    """What is searched, before anything is known of losses."""
-    limits = Limits(
-        latency_us=(request.max_latency_ms or np.inf) * 1e3,
-        size=np.inf if request.max_size is None else request.max_size,
-        energy_uj=(request.max_energy_mj or np.inf) * 1e3,
-    )
-    problem = Problem(
-        decisions.cost, weight_bytes(decisions.slots), limits=limits, objective=request.objective
-    )
-    figures = {request.objective, *request.weights}
-    if Objective.ENERGY in figures or request.max_energy_mj is not None:
-        problem = replace(problem, energy=_energy(decisions))
-    return replace(problem, weights=_weights(request, problem))
-
-
-def _energy(decisions: Decisions) -> npt.NDArray[np.float64]:
-    """What each choice takes in energy; shape (slots, most choices).
-
-    Raises:
-        UsageError: Nothing is known of the device's power.
-    """
-    table = energy_table(decisions.cost, decisions.profile)
-    if table is None:
-        raise UsageError(
-            f"nothing is known of the power of {decisions.profile.name}, so of no plan's energy",
-            "give its profile a `power` section, or choose another objective",
-        )
-    return table
-
-
-def _weights(request: Request, problem: Problem) -> Weights:
-    """The terms of the weighted sum, each in units of what fp32 takes, or of the drop allowed."""
-    plain = problem.figures(np.zeros((1, len(problem.graph.slots)), np.intp))
-    units = {figure: float(values[0]) for figure, values in plain.items()}
-    units[Objective.DROP] = request.max_drop
-    return tuple((figure, w, units[figure] or 1.0) for figure, w in request.weights.items())
-
-
 @dataclass(frozen=True, slots=True)
 class PlanSearch:
     """The search of one compilation.
@@ -162,7 +118,7 @@ class PlanSearch:
         Raises:
             ConstraintError: No plan meets the constraints; the message names the nearest.
         """
-        problem = _problem(self.request, self.decisions)
+        problem = problem_of(self.request, self.decisions)
         return self._searched(problem) if self.request.effort else self._guessed(problem)
 
     def _searched(self, problem: Problem) -> Searched:
@@ -236,11 +192,11 @@ class PlanSearch:
 
     def _arena(self, store: LossStore, workers: PlanCrew | None) -> Arena:
         """Where plans are judged."""
-        evaluator, ranked = self.evaluator, FIDELITIES[self.request.effort]
+        evaluator = self.evaluator
         part = evaluator.reference
         loss = choose_loss(evaluator.metric, part.outputs)
         decisions, runner = self.decisions, evaluator.runner
-        return Arena(self.prepared, decisions, runner, part, loss, store, workers, ranked)
+        return Arena(self.prepared, decisions, runner, part, loss, store, workers)
 
     def _drop(self, problem: Problem, proposal: Proposal) -> float:
         """The true drop of a plan on the search split."""
@@ -265,9 +221,9 @@ class PlanSearch:
             if abs(residual) > STALE and not fresh:
                 self.progress.note("more than 10 % off: this model's rows are measured again")
                 cost, fresh = meter.cost(self.progress, again=True)
-                problem = replace(problem, cost=cost)
+                problem = priced(problem, cost, self.decisions)
             else:
-                problem = replace(problem, cost=refined(problem.cost, measured))
+                problem = priced(problem, refined(problem.cost, measured), self.decisions)
                 if abs(residual) <= SETTLED:
                     break
             choice = self._choose(problem)
@@ -318,16 +274,6 @@ def worth_measuring(problem: Problem, strategy: str) -> npt.NDArray[np.bool_]:
     for proposal in proposer(strategy).propose(problem):
         wanted[np.arange(len(wanted)), list(proposal.indices)] = True
     return wanted
-
-
-def weight_bytes(slots: SlotGraph) -> npt.NDArray[np.int64]:
-    """Bytes of each slot's weights in each choice; shape (slots, most choices)."""
-    most = max((len(slot.choices) for slot in slots.slots), default=1)
-    table = np.zeros((len(slots.slots), most), np.int64)
-    for row, slot in enumerate(slots.slots):
-        for column, choice in enumerate(slot.choices):
-            table[row, column] = slot.work.weights * choice.precision.weight_bits // 8
-    return table
 
 
 def _only_fp32(choice: Choice) -> bool:

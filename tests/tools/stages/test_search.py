@@ -17,7 +17,8 @@ from hwc.toolchain.search.problem import Problem
 from hwc.tools.stages import price as stage
 from hwc.tools.stages.decide import Decisions, decide, reference
 from hwc.tools.stages.explore import evaluator
-from hwc.tools.stages.search import PlanSearch, Searched, weight_bytes
+from hwc.tools.stages.problem import weight_bytes
+from hwc.tools.stages.search import PlanSearch, Searched
 
 if TYPE_CHECKING:
     from hwc.tests.tools.stages.conftest import Begun
