@@ -9,7 +9,7 @@ PYTEST ?= -n 2
 BENCH ?= $(shell grep -l '^def main' tests/bench/*.py)
 PACKAGES := __init__.py backends device_profiles passes toolchain tools
 
-.PHONY: help demo test check lint format imports types bench bench-latency clean
+.PHONY: help demo test check lint format imports types bench bench-latency bench-search clean
 
 help:
 	@echo 'make demo    compile a real network for this machine and print what came of it'
@@ -17,6 +17,7 @@ help:
 	@echo 'make check   ruff, mypy --strict, and which part may import which'
 	@echo 'make bench   the measurements that the README quotes'
 	@echo 'make bench-latency   those of latency tables and estimates alone'
+	@echo 'make bench-search    those of search strategies, the policy and evaluations alone'
 	@echo 'make clean   remove what the other targets made'
 
 demo: .venv/demo.stamp
@@ -64,6 +65,14 @@ bench-latency: .venv/dev.stamp
 	$(BIN)/python tests/bench/profile_kill.py
 	@if [ -f '$(PUBLISHED)' ]; then $(BIN)/python -m hwc.tools.fit_estimator '$(PUBLISHED)'; \
 	else echo 'skipped: no published figures at $(PUBLISHED)'; fi
+
+# Strategies at equal budgets, the policy on networks that it has not seen, plans judged a second.
+# What search.py has measured it keeps, so that it may be stopped and goes on.
+bench-search: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/search.py
+	$(BIN)/python tests/bench/policy.py
+	$(BIN)/python tests/bench/evaluations.py
+	$(BIN)/python tests/bench/environment.py
 
 clean:
 	rm -rf .venv demo build dist *.egg-info
