@@ -69,9 +69,8 @@ class ClusterJudge(Judge):
         super().__init__(reference, loss, count=count, memory=memory)
         self._crew = crew
 
-    def at(self, count: int) -> Self:
-        """The same judge on so many samples, or on all where there are fewer; it counts anew."""
-        return type(self)(self._crew, self.reference, self.loss, count=count, memory=self.memory)
+    def _like(self, loss: PlanLoss, count: int) -> Self:
+        return type(self)(self._crew, self.reference, loss, count=count, memory=self.memory)
 
     def _measured(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Array]]:
         return self._crew.each(self._shared, plans) if plans else iter(())

@@ -78,9 +78,17 @@ class Judge(ABC):
             len(plans), self.samples
         )
 
-    @abstractmethod
     def at(self, count: int) -> Self:
         """The same judge on so many samples, or on all where there are fewer; it counts anew."""
+        return self._like(self.loss, count)
+
+    def by(self, loss: PlanLoss) -> Self:
+        """The same judge by another loss; it counts anew."""
+        return self._like(loss, self.samples)
+
+    @abstractmethod
+    def _like(self, loss: PlanLoss, count: int) -> Self:
+        """A judge with the same runner, data and memory."""
 
     @property
     def samples(self) -> int:
@@ -160,9 +168,8 @@ class PlanJudge(Judge):
         super().__init__(reference, loss, count=count, memory=memory)
         self._runner = runner
 
-    def at(self, count: int) -> Self:
-        """The same judge on so many samples, or on all where there are fewer; it counts anew."""
-        return type(self)(self._runner, self.reference, self.loss, count=count, memory=self.memory)
+    def _like(self, loss: PlanLoss, count: int) -> Self:
+        return type(self)(self._runner, self.reference, loss, count=count, memory=self.memory)
 
     def _measured(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Array]]:
         return ((k, self.exam.losses(self._runner, plan)) for k, plan in enumerate(plans))

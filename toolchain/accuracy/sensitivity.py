@@ -1,6 +1,6 @@
 """How much each choice of each slot hurts by itself: the table that the search adds up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,10 +15,14 @@ from ..progress import Progress, Silent
 from ..slots import SlotGraph
 from .agreement import loss_measures
 from .evaluator import Evaluator, Reference
+from .judge import Judge
 from .kinds import kind_of
+from .losses import Distance
 from .measure import Measure
 from .metric import Outputs
 from .samples import Sample
+
+Table = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def sensitivity(
     wanted: npt.NDArray[np.bool_] | None = None,
     count: int = 16,
     progress: Progress | None = None,
-) -> npt.NDArray[np.float64]:
+) -> Table:
     """Change one slot at a time from the fp32 plan, and measure the loss.
 
     Kernels that only move numbers lose nothing by themselves: what it costs to hold a tensor in
@@ -90,8 +94,49 @@ def sensitivity(
         infinite where the backend refuses the choice, NaN where a slot has no such choice or it
         was not wanted.
     """
-    progress = progress or Silent()
     loss = Loss.of(evaluator.reference, count)
+    samples = [Sample(feeds) for feeds in loss.feeds]
+
+    def loss_of(plan: Plan) -> float:
+        return loss.of_outputs(list(evaluator.runner.outputs(plan, samples)))
+
+    return _swept(loss_of, graph, wanted, progress or Silent())
+
+
+def judged(
+    judge: Judge,
+    graph: SlotGraph,
+    *,
+    wanted: npt.NDArray[np.bool_] | None = None,
+    count: int = 16,
+    progress: Progress | None = None,
+) -> Table:
+    """The table of `sensitivity`, by the true losses of a judge, which keeps and counts them.
+
+    The loss is the distance from the original's outputs, whatever the judge's own is: that of
+    labels is too noisy on a few samples to rank the choices of single slots.
+
+    Args:
+        judge: Judges plans, with a count of its own for this.
+        graph: The slots.
+        wanted: Which choices to measure, shape (slots, most choices); None measures all.
+        count: How many samples to use.
+        progress: Told of each step.
+
+    Raises:
+        BackendError: The backend refuses even the plan that changes nothing.
+    """
+    few = judge.by(Distance.of(judge.reference.outputs)).at(count)
+    return _swept(lambda plan: next(few([plan])), graph, wanted, progress or Silent())
+
+
+def _swept(
+    loss_of: Callable[[Plan], float],
+    graph: SlotGraph,
+    wanted: npt.NDArray[np.bool_] | None,
+    progress: Progress,
+) -> Table:
+    """Change one slot at a time."""
     base = Plan.of((slot.name, slot.choices[0]) for slot in graph.slots)
     table = np.full(
         (len(graph.slots), max((len(s.choices) for s in graph.slots), default=1)), np.nan
@@ -106,19 +151,15 @@ def sensitivity(
         for column in range(1, len(slot.choices))
         if np.isnan(table[row, column]) and (wanted is None or wanted[row, column])
     ]
-    samples = [Sample(feeds) for feeds in loss.feeds]
-
-    def loss_of(plan: Plan) -> float:
-        return loss.of_outputs(list(evaluator.runner.outputs(plan, samples)))
-
     with progress.stage("sensitivity", len(steps) + 1) as step:
         floor = loss_of(base) if steps else 0.0
+        if not np.isfinite(floor):
+            raise BackendError("the backend refuses the plan that changes nothing")
         step()
         for row, column in steps:
-            slot = graph.slots[row]
-            choice = slot.choices[column]
+            plan = _changed(base, row, graph.slots[row].choices[column])
             try:
-                table[row, column] = max(0.0, loss_of(_changed(base, row, choice)) - floor)
+                table[row, column] = max(0.0, loss_of(plan) - floor)
             except BackendError:
                 table[row, column] = np.inf
             step()

@@ -1,6 +1,6 @@
 """Stage 2: the decisions to be made, what they cost in time, and how to write them down."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,8 +8,9 @@ import onnx_ir as ir
 
 from ...backends import ort
 from ...passes.apply import PlanWriter
+from ...toolchain.accuracy.perturbation import Activations
 from ...toolchain.accuracy.samples import each
-from ...toolchain.calibration import Range, collect, ranges
+from ...toolchain.calibration import Histogram, collect, ranges
 from ...toolchain.device import DeviceProfile
 from ...toolchain.engine import TimedBuild
 from ...toolchain.find_slots import find_slots, merge_slots, withdraw
@@ -39,12 +40,14 @@ class PlanSpace:
         slots: The slots.
         writer: Writes a plan for the device.
         simulator: Writes a plan so that this machine's CPU computes what the device would.
+        activations: What calibration says of the tensors.
         notes: What the user should know.
     """
 
     slots: SlotGraph
     writer: PlanWriter
     simulator: PlanWriter
+    activations: Activations
     notes: tuple[str, ...]
 
 
@@ -59,6 +62,7 @@ class Decisions:
         source: Who says so.
         writer: Writes a plan for the device.
         simulator: Writes a plan so that this machine's CPU computes what the device would.
+        activations: What calibration says of the tensors.
         meter: Measures builds on the device; None where it is not here.
         fresh: Whether the times are of now: nothing is gained by measuring them again.
         notes: What the user should know.
@@ -70,6 +74,7 @@ class Decisions:
     source: str
     writer: PlanWriter
     simulator: PlanWriter
+    activations: Activations
     meter: Meter | None
     fresh: bool
     notes: tuple[str, ...]
@@ -102,6 +107,7 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
         source=source,
         writer=space.writer,
         simulator=space.simulator,
+        activations=space.activations,
         meter=meter,
         fresh=fresh,
         notes=space.notes,
@@ -128,14 +134,16 @@ def find_space(
             ran = target.runtime.running_graph(prepared.model, prepared.feeds)
             slots = merge_slots(slots, own_kernels(ran, slots))
     unsigned = target.dialect.unsigned_activations
-    limits = _calibrate(request, prepared, slots, progress, unsigned=unsigned)
+    histograms = _calibrate(prepared, slots, progress)
+    limits = ranges(histograms, request.calibration, unsigned=unsigned)
+    activations = Activations.of(histograms, limits, unsigned=unsigned)
     infinite = {tensor for slot in slots.slots for tensor in slot.tensors} - set(limits)
     slots = withdraw(slots, Precision.INT8, infinite)
     writer = PlanWriter(prepared.model, slots, dialect=target.dialect, ranges=limits)
     emulated = frozenset({Precision.BF16})  # which no CPU kernel computes in
     simulated = replace(target.dialect, qdq=True, casts=True, emulated=emulated)
     simulator = PlanWriter(prepared.model, slots, dialect=simulated, ranges=limits)
-    return PlanSpace(slots, writer, simulator, notes)
+    return PlanSpace(slots, writer, simulator, activations, notes)
 
 
 def _precisions(
@@ -157,10 +165,8 @@ def _precisions(
     ) if left_out else ("agreement was measured on random inputs",)
 
 
-def _calibrate(
-    request: Request, prepared: Prepared, slots: SlotGraph, progress: Progress, *, unsigned: bool
-) -> dict[str, Range]:
-    """The range of every tensor that an int8 slot may read or write, and that holds no infinity."""
+def _calibrate(prepared: Prepared, slots: SlotGraph, progress: Progress) -> Mapping[str, Histogram]:
+    """How the numbers of every tensor are spread that an int8 slot may read or write."""
     tensors = sorted(
         {
             tensor
@@ -171,13 +177,12 @@ def _calibrate(
     )
     if not tensors:
         return {}
-    histograms = collect(
+    return collect(
         observer(prepared.model, tensors, reference),
         lambda: (sample.feeds for sample in each(prepared.splits.calibrate)),
         tensors=tensors,
         progress=progress,
     )
-    return ranges(histograms, request.calibration, unsigned=unsigned)
 
 
 def find_meter(

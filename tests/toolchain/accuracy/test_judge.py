@@ -3,23 +3,27 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hwc.toolchain.accuracy.evaluator import Reference
 from hwc.toolchain.accuracy.judge import Memory, PlanJudge
-from hwc.toolchain.accuracy.labelled import Likelihood
-from hwc.toolchain.accuracy.losses import CrossEntropy, Distance
+from hwc.toolchain.accuracy.labelled import Likelihood, TopK, UserMetric
+from hwc.toolchain.accuracy.losses import CrossEntropy, Distance, MetricDrop, PlanLoss
 from hwc.toolchain.accuracy.metric import Outputs
 from hwc.toolchain.accuracy.samples import Sample, Samples, each
 from hwc.toolchain.accuracy.store import LossStore
+from hwc.toolchain.engine import Array
 from hwc.toolchain.errors import BackendError, InputError
 from hwc.toolchain.plan import NodeChoice, Plan, Precision
 
 WEIGHT = np.random.default_rng(0).normal(size=(8, 5)) * 3
 SIGMA = {Precision.FP32: 0.0, Precision.FP16: 0.01, Precision.INT8: 1.0}
+
+
+Function = Callable[..., object]
 
 
 class Data:
@@ -219,3 +223,101 @@ def test_a_killed_search_goes_on(reference: Reference, tmp_path: Path) -> None:
         losses = list(again(PLANS))
     assert again.evaluations == 1
     assert [float(line) for line in done.stdout.split()] == losses[:2]
+
+
+def raising(outputs: object, labels: object) -> float:  # noqa: ARG001 - a metric's arguments
+    raise ZeroDivisionError("no samples\nat all")
+
+
+BAD_METRICS = {
+    "it raises": (raising, "running mine"),
+    "NaN": (lambda *_: float("nan"), "mine returned nan"),
+    "infinity": (lambda *_: np.inf, "mine returned inf"),
+    "an array": (lambda *_: np.zeros(3), "mine returned array"),
+    "nothing": (lambda *_: None, "mine returned None"),
+}
+
+
+@pytest.mark.parametrize(("function", "said"), BAD_METRICS.values(), ids=list(BAD_METRICS))
+def test_metrics_that_fail(reference: Reference, function: Function, said: str) -> None:
+    """One line that names the metric; nothing is counted."""
+    scores = PlanJudge(Model(), reference, MetricDrop(UserMetric(function, "mine")))
+    with pytest.raises(InputError, match=said) as caught:
+        list(scores(PLANS))
+    assert "\n" not in caught.value.message
+    assert scores.evaluations == 0
+
+
+def test_a_metric_that_fails_on_a_plan(reference: Reference, tmp_path: Path) -> None:
+    """What was judged before is kept; the plan that failed is not."""
+
+    def picky(outputs: list[Outputs], labels: object) -> float:  # noqa: ARG001 - as above
+        first = np.asarray(outputs[0]["y"]) - reference.outputs[0]["y"]
+        return float("nan") if len(outputs) == 100 and np.abs(first).max() > 0.5 else 1.0
+
+    with LossStore(tmp_path / "losses.sqlite") as store:
+        memory = Memory(store, "m")
+        loss = MetricDrop(UserMetric(picky, "mine"))
+        scores = PlanJudge(Model(), reference, loss, memory=memory)
+        with pytest.raises(InputError, match="mine returned nan"):
+            list(scores([PLANS[0], PLANS[2]]))
+        assert scores.evaluations == store.count(scores.context) == 1
+
+
+class Labelled(Data):
+    """Labels of any kind."""
+
+    def __init__(self, label: Array | None) -> None:
+        super().__init__()
+        self.label = label
+
+    def __getitem__(self, index: int) -> Sample:
+        """One with that label."""
+        return Sample(super().__getitem__(index).feeds, self.label)
+
+
+BAD_LABELS = {
+    "no such class": (np.asarray(5), "labels .5. are no classes of output 'y' .0 to 4."),
+    "negative": (np.asarray(-1), "are no classes"),
+    "not whole": (np.asarray(0.5), "needs one integer label"),
+    "too many": (np.array([1, 2]), "needs one integer label"),
+    "none": (None, "needs one integer label for each sample, got none"),
+}
+
+
+@pytest.mark.parametrize(("label", "said"), BAD_LABELS.values(), ids=list(BAD_LABELS))
+@pytest.mark.parametrize("kind", ["cross-entropy", "top-1"])
+def test_labels_that_do_not_match(label: Array | None, said: str, kind: str) -> None:
+    loss: PlanLoss = CrossEntropy(Likelihood("y", probabilities=False))
+    if kind == "top-1":
+        loss = MetricDrop(TopK(1, "y", "top-1"))
+    scores = PlanJudge(Model(), reference_of(Labelled(label)), loss)
+    with pytest.raises(InputError, match=said) as caught:
+        list(scores(PLANS))
+    assert "\n" not in caught.value.message
+    assert scores.evaluations == 0
+
+
+def test_a_user_metric_needs_labels() -> None:
+    loss = MetricDrop(UserMetric(lambda *_: 1.0, "mine"))
+    with pytest.raises(InputError, match="mine: 100 samples have no label"):
+        list(PlanJudge(Model(), reference_of(Labelled(None)), loss)(PLANS))
+
+
+def test_fidelities_and_losses_share_runner_and_store(reference: Reference, tmp_path: Path) -> None:
+    """Each has an account of its own, in one store, over one runner; each is found again."""
+    model = Model()
+    with LossStore(tmp_path / "losses.sqlite") as store:
+        first = judge(model, reference, memory=Memory(store, "m"))
+        ways = [first, first.at(64), first.by(Distance.of(reference.outputs))]
+        ways.append(ways[2].at(64))
+        rows = [list(way(PLANS)) for way in ways]
+        assert [way.samples for way in ways] == [100, 64, 100, 64]
+        assert len(model.run) == 12
+        assert [store.count(way.context) for way in ways] == [3, 3, 3, 3]
+        assert len({way.context for way in ways}) == 4
+        again = judge(Model(), reference, memory=Memory(store, "m"))
+        by = again.by(Distance.of(reference.outputs))
+        found = [list(way(PLANS)) for way in (again, again.at(64), by, by.at(64))]
+    assert found == rows
+    assert again.evaluations == by.evaluations == 0
