@@ -142,6 +142,12 @@ class Parts:
         self._nodes = {str(node.name): node for node in graph}
         self._values = {str(value.name): value for node in graph for value in node.outputs}
         self._slot_of = {name: slot for slot in writer.slots.slots for name in slot.nodes}
+        self._readers: dict[ir.Node, list[ir.Node]] = {node: [] for node in graph}
+        for node in graph:
+            for value in reads(node):
+                source = value.producer()
+                if source in self._readers:
+                    self._readers[source].append(node)
 
     def __getitem__(self, blocks: Blocks) -> Writer:
         """A writer of blocks, first and last, and of all slots that share a tensor with them."""
@@ -173,26 +179,20 @@ class Parts:
 
     def _with_readers(self, nodes: set[ir.Node]) -> set[ir.Node]:
         """With all that read what they write."""
-        readers = {
-            node for node in self._order if any(value.producer() in nodes for value in reads(node))
-        }
+        readers = {reader for node in nodes for reader in self._readers[node]}
         return nodes | self._whole_slots(readers)
 
     def _model(self, nodes: set[ir.Node]) -> ir.Model:
         """Some nodes as a model: what is missing is an input, what nobody reads an output."""
         whole = self._writer.model
-        sources = {v: None for node in self._order if node in nodes for v in reads(node)}
+        ordered = sorted(nodes, key=self._order.__getitem__)
+        sources = {value: None for node in ordered for value in reads(node)}
+        written = [value for node in ordered for value in node.outputs if value.name]
         ends = set(whole.graph.outputs)
         view = ir.GraphView(
             [v for v in sources if v.producer() not in nodes and not v.is_initializer()],
-            [
-                value
-                for node in self._order
-                if node in nodes
-                for value in node.outputs
-                if value in ends or (value not in sources and value.name)
-            ],
-            nodes=[node for node in self._order if node in nodes],
+            [value for value in written if value in ends or value not in sources],
+            nodes=ordered,
             initializers=[v for v in sources if v.is_initializer()],
             opset_imports=whole.graph.opset_imports,
             name=whole.graph.name,
