@@ -68,12 +68,13 @@ class Cuts:
 
 
 def reads(node: ir.Node) -> Iterator[ir.Value]:
-    """Every value that a node reads, those of its bodies (If, Loop) included."""
+    """Every value of its graph that a node reads, by its bodies (If, Loop) too."""
     yield from (value for value in node.inputs if value is not None)
     for attribute in node.attributes.values():
         if attribute.type is ir.AttributeType.GRAPH:
             for inner in ir.traversal.RecursiveGraphIterator(attribute.as_graph()):
-                yield from (value for value in inner.inputs if value is not None)
+                outer = (value for value in inner.inputs if value is not None)
+                yield from (value for value in outer if value.graph is node.graph)
 
 
 def _candidates(graph: ir.Graph, slots: SlotGraph) -> Iterator[tuple[int, Edge]]:

@@ -12,7 +12,7 @@ from .cuts import Cuts, reads
 from .lru import Lru
 from .sections import Place, Section, ancestors, section_of
 
-_KNOWN = 1 << 16  # outlines that are remembered
+_KNOWN = 1 << 14  # outlines that are remembered, of less than 1 kB each
 _RECENT = 4  # sections that are kept with their graphs, to be opened
 
 Blocks = tuple[int, int]  # the first and the last of some

@@ -83,7 +83,7 @@ def equal(got: Sequence[Outputs], expected: Sequence[Outputs]) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", ["residual", "two_outputs", "masked"])
+@pytest.mark.parametrize("name", ["residual", "two_outputs", "masked", "branches"])
 def test_blocks_give_the_numbers_of_the_whole(load: Load, name: str) -> None:
     """Bit by bit: with residuals, several outputs, a mask, and integers across the cuts."""
     net = load(name)
@@ -95,7 +95,7 @@ def test_blocks_give_the_numbers_of_the_whole(load: Load, name: str) -> None:
     assert run.error == 0
 
 
-@pytest.mark.parametrize("name", ["residual", "two_outputs", "masked"])
+@pytest.mark.parametrize("name", ["residual", "two_outputs", "masked", "branches"])
 def test_other_devices_are_simulated_block_by_block(load: Load, name: str) -> None:
     """Nearly always bit by bit, and within 1 % of the largest output.
 

@@ -60,7 +60,7 @@ def cut_from_the_whole(net: "Subject", cuts: Cuts, plan: Plan) -> list[str]:
 
 
 @pytest.mark.parametrize("device", ["x86", "a100", "ascend"])
-@pytest.mark.parametrize("name", ["residual", "two_outputs", "masked"])
+@pytest.mark.parametrize("name", ["residual", "two_outputs", "masked", "branches"])
 def test_parts_are_as_in_the_whole(load: Load, name: str, device: str) -> None:
     """Node for node, with one cache for all plans: what matters to a part is in its key."""
     net = load(name, device)
