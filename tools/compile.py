@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Minimise latency, size, drop or energy; or a sum, e.g. latency=1,drop=0.5.",
 )
+@options.sensitivity
 @options.policy
 @options.ray
 @options.calibration

@@ -95,6 +95,23 @@ STRATEGIES = (
 ray = click.option(
     "--ray", default="", metavar="auto|ADDRESS", help="Evaluate plans on a Ray cluster."
 )
+SENSITIVITIES = (
+    "measured",
+    "auto",
+    "noise",
+    "propagated",
+    "gradient",
+    "fisher",
+    "snip",
+    "hessian",
+    "composite",
+)
+sensitivity = click.option(
+    "--sensitivity",
+    type=click.Choice(SENSITIVITIES),
+    default=None,
+    help="How each choice's loss is found. [measured; auto, an estimate, with --effort 0]",
+)
 policy = click.option(
     "--policy", type=click.Path(path_type=Path), help="Of hwc train-policy. [hwc's own]"
 )

@@ -33,6 +33,8 @@ class Request:
         objective: What is minimised within `max_drop` and the other limits.
         weights: The terms of a weighted sum to minimise instead; empty: `objective` alone.
         effort: 0: a plan without any evaluation; 1, 2: up to 160 or 400 true evaluations.
+        sensitivity: Where sensitivities come from, as `stages.sense.How` has it; None: measured,
+            or estimated where `effort` is 0.
         ray: Where true evaluations are made: `auto` or the address of a Ray cluster; empty: here.
         policy: A file of `hwc train-policy`; None: the policy that comes with hwc.
         calibration: How ranges are chosen from what calibration saw.
@@ -68,6 +70,7 @@ class Request:
     objective: Objective = Objective.LATENCY
     weights: Mapping[Objective, float] = field(default_factory=dict)
     effort: int = 1
+    sensitivity: str | None = None
     ray: str = ""
     policy: Path | None = None
     calibration: Method = Method.MSE

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @options.max_energy
 @click.option("--max-loss", **options.positive, help="Largest true loss of a plan.")
 @options.precisions
+@options.sensitivity
 @options.policy
 @options.ray
 @options.calibration

@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..toolchain.accuracy.evaluator import Evaluator
 from ..toolchain.accuracy.judge import FIDELITIES
 from ..toolchain.accuracy.losses import choose_loss
-from ..toolchain.accuracy.metric import Metric
 from ..toolchain.accuracy.metrics import choose_metric
 from ..toolchain.accuracy.samples import labelled
-from ..toolchain.accuracy.sensitivity import sensitivity
 from ..toolchain.accuracy.store import LossStore
 from ..toolchain.errors import InputError, OutputError, UsageError
 from ..toolchain.progress import Progress
@@ -39,6 +36,7 @@ from .stages.decide import Decisions, decide
 from .stages.explore import Arena, Contest, block_runner
 from .stages.prepare import prepare
 from .stages.problem import problem_of
+from .stages.sense import How, sense
 from .stages.target import find_target
 from .strategies import PROPOSERS, RL, explorer
 
@@ -141,7 +139,7 @@ def search_model(asked: Asked, progress: Progress) -> Outcome:
     ):
         arena = Arena(prepared, decisions, runner, part, loss, store, workers)
         with _unless_empty(asked.folder, arena):
-            contest = _contest(asked, arena, problem, metric, progress)
+            contest = _contest(asked, arena, problem, progress)
             traces, whole = _run(contest, searches, asked)
             notes = (limit, decisions.source, *target.notes, *prepared.notes, *decisions.notes)
             outcome = _outcome(contest, traces, asked, (*notes, metric.why))
@@ -210,15 +208,16 @@ def _unless_empty(folder: Path, arena: Arena) -> Iterator[None]:
         raise
 
 
-def _contest(
-    asked: Asked, arena: Arena, problem: Problem, metric: Metric, progress: Progress
-) -> Contest:
+def _contest(asked: Asked, arena: Arena, problem: Problem, progress: Progress) -> Contest:
     """The problem with its sensitivities, and who judges."""
-    decisions, threads = arena.decisions, asked.request.threads
-    evaluator = Evaluator(
-        lambda plan: decisions.simulate(plan, threads), arena.part, metric, runner=arena.runner
+    how = How(asked.request.sensitivity or How.MEASURED)
+    table = sense(
+        arena.decisions,
+        arena.judge,
+        how=how,
+        progress=progress,
+        wanted=problem.legal,
     )
-    table = sensitivity(evaluator, decisions.slots, wanted=problem.legal, progress=progress)
     problem = replace(problem, sensitivity=table)
     limits = replace(problem.limits, drop=asked.max_loss)
     return Contest(arena, problem, Goal(limits, problem.objective, problem.weights), progress)

@@ -319,27 +319,31 @@ from hwc.tools import cli, searching
 from hwc.toolchain.accuracy import judge
 from hwc.tools.stages.explore import Contest
 count, second = int(sys.argv.pop(1)), sys.argv.pop(1) == "again"
-keep, last_word = judge.Judge._keep, Contest.last_word
-kept = []
+keep, last_word, explore = judge.Judge._keep, Contest.last_word, Contest.explore
+kept, running = [], [""]
+def exploring(self, who, **more):
+    running[0] = who.name
+    return explore(self, who, **more)
 def counted(self, *rest):
     keep(self, *rest)
-    kept.append(1)
+    if running[0] == "evolution":
+        kept.append(1)
     if len(kept) == count:
         os.kill(os.getpid(), signal.SIGINT)
 def again(self, *rest, **more):
     if second:
         os.kill(os.getpid(), signal.SIGINT)
     return last_word(self, *rest, **more)
-judge.Judge._keep, Contest.last_word = counted, again
+judge.Judge._keep, Contest.last_word, Contest.explore = counted, again, exploring
 cli.main()
 """
 
 
 def _interrupted(folder: Path, *, again: bool) -> subprocess.CompletedProcess[str]:
-    """Ctrl-C at the fifth plan: in the middle of evolution; maybe another at the last word."""
+    """Ctrl-C in the middle of evolution; maybe another at the last word."""
     words = ["search", "net.onnx", "--data", "data.npz", "-o", "out", *CHEAP, *LIMIT]
     words += STRATEGIES
-    how = ["5", "again" if again else "once"]
+    how = ["3", "again" if again else "once"]
     return subprocess.run(
         [sys.executable, "-c", INTERRUPTED, *how, *words],
         cwd=folder,

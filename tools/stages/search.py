@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ...toolchain.accuracy.cluster_judge import PlanCrew
 from ...toolchain.accuracy.evaluator import Evaluator
 from ...toolchain.accuracy.losses import choose_loss
-from ...toolchain.accuracy.sensitivity import sensitivity
 from ...toolchain.accuracy.store import LossStore, default_store
 from ...toolchain.cluster import Cluster
 from ...toolchain.latency.build_cost import refined
@@ -27,7 +25,6 @@ from ...toolchain.search.problem import (
     fp32_everywhere,
     terms_of,
 )
-from ...toolchain.search.typical import typical
 from ...toolchain.search.uniform import Uniform
 from ..request import Request
 from ..strategies import PROPOSERS, explorer, pretrained, proposer
@@ -37,6 +34,7 @@ from .decide import Decisions
 from .explore import Arena
 from .prepare import Prepared
 from .problem import priced, problem_of
+from .sense import How, sense
 
 ROUNDS = 4  # of measuring what was chosen and choosing again
 SETTLED = 0.03  # a price that near the measurement is believed
@@ -119,16 +117,18 @@ class PlanSearch:
             ConstraintError: No plan meets the constraints; the message names the nearest.
         """
         problem = problem_of(self.request, self.decisions)
-        return self._searched(problem) if self.request.effort else self._guessed(problem)
+        with LossStore(default_store()) as store:
+            arena = self._arena(store)
+            return (self._searched if self.request.effort else self._guessed)(problem, arena)
 
-    def _searched(self, problem: Problem) -> Searched:
+    def _searched(self, problem: Problem, arena: Arena) -> Searched:
         """Let the solver choose, and challenge it."""
         if Objective.DROP in terms_of(problem.objective, problem.weights):
-            problem = self._sensed(problem)
+            problem = self._sensed(problem, arena)
         problem, choice = self.settle(problem)
         if _only_fp32(choice) and self.evaluator.evaluations and problem.sensitivity is None:
-            problem, choice = self.settle(self._sensed(problem))
-        challenge, note = self._challenged(problem, choice.candidates[0].proposal)
+            problem, choice = self.settle(self._sensed(problem, arena))
+        challenge, note = self._challenged(problem, choice.candidates[0].proposal, arena)
         found = [candidate.proposal for candidate in choice.candidates]
         spent = self.evaluator.evaluations
         if challenge:
@@ -137,15 +137,15 @@ class PlanSearch:
         plans = self._with_uniform(found, problem)
         return Searched(problem, tuple((p, problem.plan(p)) for p in plans), spent, challenge, note)
 
-    def _guessed(self, problem: Problem) -> Searched:
+    def _guessed(self, problem: Problem, arena: Arena) -> Searched:
         """Let the policy choose by what is estimated: no plan is run, and no solver asked.
 
         The gate starts at the best plan whose estimated loss is as small as the drop that is
         allowed, and goes on with safer ones.
         """
-        problem = replace(problem, sensitivity=typical(problem.graph))
-        policy = pretrained(self.request.policy)
-        found = list(front(problem, policy))
+        problem = self._sensed(problem, arena)
+        with self.progress.stage("plans of the policy"):
+            found = list(front(problem, pretrained(self.request.policy)))
         safe = [p for p in found if p.figure(Objective.DROP) <= self.request.max_drop]
         plain = fp32_everywhere(problem)
         plans = [*(p for p in safe or found[-1:] if p != plain), plain]
@@ -157,14 +157,21 @@ class PlanSearch:
             "chosen without an evaluation: the policy read the table and estimated losses",
         )
 
-    def _sensed(self, problem: Problem) -> Problem:
-        """The problem with measured sensitivities."""
-        wanted = worth_measuring(problem, self.request.strategy)
-        slots = self.decisions.slots
-        table = sensitivity(self.evaluator, slots, wanted=wanted, progress=self.progress)
+    def _sensed(self, problem: Problem, arena: Arena) -> Problem:
+        """The problem with sensitivities: measured, or estimated where no plan is to be run."""
+        how = self.request.sensitivity or (How.MEASURED if self.request.effort else How.AUTO)
+        table = sense(
+            self.decisions,
+            arena.judge,
+            how=How(how),
+            progress=self.progress,
+            wanted=worth_measuring(problem, self.request.strategy),
+        )
         return replace(problem, sensitivity=table)
 
-    def _challenged(self, problem: Problem, exact: Proposal) -> tuple[Challenge | None, str]:
+    def _challenged(
+        self, problem: Problem, exact: Proposal, arena: Arena
+    ) -> tuple[Challenge | None, str]:
         """What came of challenging the solver; or why it was not."""
         request, meter, name = self.request, self.decisions.meter, self.request.strategy
         if name in PROPOSERS or not self.prepared.real:
@@ -174,10 +181,9 @@ class PlanSearch:
         traded = Objective.DROP not in terms_of(problem.objective, problem.weights)
         if traded and not any(exact.indices):
             return None, f"{name} was not asked: exact finds only fp32 within the drop"
-        simulator, note = self.decisions.simulator, self.progress.note
-        with LossStore(default_store()) as store, crew(self.cluster, simulator, note) as workers:
+        with crew(self.cluster, self.decisions.simulator, self.progress.note) as workers:
             challenger = Challenger(
-                arena=self._arena(store, workers),
+                arena=replace(arena, crew=workers),
                 explorer=explorer(name, request.policy),
                 budget=max(1, BUDGETS[request.effort] - self.evaluator.evaluations),
                 seed=request.seed,
@@ -190,13 +196,13 @@ class PlanSearch:
             )
         return result, result.text
 
-    def _arena(self, store: LossStore, workers: PlanCrew | None) -> Arena:
+    def _arena(self, store: LossStore) -> Arena:
         """Where plans are judged."""
         evaluator = self.evaluator
         part = evaluator.reference
         loss = choose_loss(evaluator.metric, part.outputs)
         decisions, runner = self.decisions, evaluator.runner
-        return Arena(self.prepared, decisions, runner, part, loss, store, workers)
+        return Arena(self.prepared, decisions, runner, part, loss, store)
 
     def _drop(self, problem: Problem, proposal: Proposal) -> float:
         """The true drop of a plan on the search split."""

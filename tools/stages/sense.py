@@ -4,6 +4,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from ...passes.apply import PlanWriter
 from ...passes.rounded import rounded_constants
 from ...toolchain.accuracy.estimates import NEED_TORCH, Estimate, estimate
@@ -14,7 +17,6 @@ from ...toolchain.accuracy.sensitivity import judged
 from ...toolchain.errors import InputError
 from ...toolchain.progress import Progress
 from ...toolchain.slots import SlotGraph
-from .prepare import Prepared
 
 
 class How(StrEnum):
@@ -50,7 +52,14 @@ class Space(Protocol):
         ...
 
 
-def sense(space: Space, prepared: Prepared, judge: Judge, *, how: How, progress: Progress) -> Table:
+def sense(
+    space: Space,
+    judge: Judge,
+    *,
+    how: How,
+    progress: Progress,
+    wanted: npt.NDArray[np.bool_] | None = None,
+) -> Table:
     """Find the sensitivity of every slot and choice.
 
     Where a derivative is asked for and cannot be had, propagated noise takes its place, and a note
@@ -59,20 +68,21 @@ def sense(space: Space, prepared: Prepared, judge: Judge, *, how: How, progress:
 
     Args:
         space: The slots, and what is known of them.
-        prepared: The model.
         judge: Has the samples with the original's outputs, and judges plans where these are run.
         how: Where the figures come from.
         progress: Told of each step.
+        wanted: Which choices to measure, shape (slots, most choices); None measures all.
 
     Returns:
         Shape (slots, most choices): 0 for fp32 and for slots that only move numbers, infinite where
-        the backend refuses a choice, NaN where a slot has no such choice.
+        the backend refuses a choice, NaN where a slot has no such choice or
+        it was not measured.
     """
     if how is How.MEASURED:
-        return judged(judge, space.slots, progress=progress)
+        return judged(judge, space.slots, wanted=wanted, progress=progress)
     dialect = space.writer.dialect
     rounded = partial(rounded_constants, dialect=dialect)
-    rounding = Rounding(prepared.model, space.slots, dialect, space.activations, rounded)
+    rounding = Rounding(space.writer.model, space.slots, dialect, space.activations, rounded)
     method = Estimate.FISHER if how is How.AUTO else Estimate(how)
     try:
         return estimate([method], rounding, judge.reference, progress=progress)[method]

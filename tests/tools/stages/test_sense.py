@@ -75,7 +75,7 @@ def test_tables(begin: Begin, how: How, device: str) -> None:
     space = space_of(begun)
     judge, ran = judge_of(begun, space)
     notes = Notes()
-    table = sense(space, begun.prepared, judge, how=how, progress=notes)
+    table = sense(space, judge, how=how, progress=notes)
     for row, slot in zip(table, space.slots.slots, strict=True):
         assert row[0] == 0.0
         assert (row[: len(slot.choices)] >= 0.0).all()
@@ -92,7 +92,7 @@ def test_int8_loses_more_than_fp16(begin: Begin) -> None:
     space = space_of(begun)
     judge, _ = judge_of(begun, space)
     for how in (How.AUTO, How.MEASURED, How.PROPAGATED):
-        table = sense(space, begun.prepared, judge, how=how, progress=Silent())
+        table = sense(space, judge, how=how, progress=Silent())
         for row, slot in zip(table, space.slots.slots, strict=True):
             by = {c.precision.value: loss for c, loss in zip(slot.choices, row, strict=False)}
             if slot.work.macs and "int8" in by:
@@ -110,8 +110,8 @@ def test_without_derivatives(begin: Begin, monkeypatch: pytest.MonkeyPatch, how:
     begun = begin()
     space = space_of(begun)
     (judge, _), notes = judge_of(begun, space), Notes()
-    table = sense(space, begun.prepared, judge, how=how, progress=notes)
-    plain = sense(space, begun.prepared, judge, how=How.PROPAGATED, progress=Silent())
+    table = sense(space, judge, how=how, progress=notes)
+    plain = sense(space, judge, how=How.PROPAGATED, progress=Silent())
     assert np.array_equal(table, plain, equal_nan=True)
     (line,) = notes.lines
     assert "PyTorch is not installed" in line
@@ -123,9 +123,9 @@ def test_a_sweep_is_kept(begin: Begin, tmp_path: Path) -> None:
     space = space_of(begun)
     with LossStore(tmp_path / "losses.sqlite") as store:
         first, _ = judge_of(begun, space, Memory(store, "m"))
-        table = sense(space, begun.prepared, first, how=How.MEASURED, progress=Silent())
+        table = sense(space, first, how=How.MEASURED, progress=Silent())
         again, ran = judge_of(begun, space, Memory(store, "m"))
-        kept = sense(space, begun.prepared, again, how=How.MEASURED, progress=Silent())
+        kept = sense(space, again, how=How.MEASURED, progress=Silent())
         assert np.array_equal(table, kept, equal_nan=True)
         assert ran.plans == 0
 
