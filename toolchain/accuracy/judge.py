@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine import Array
 from ..plan import Plan
+from ..slots import SlotGraph
 from .blocks import PlanRunner
 from .evaluator import Reference
 from .exam import Exam, Picked
@@ -19,7 +20,19 @@ from .samples import Samples, Subset, each
 from .store import Context, Kept, LossStore
 
 FIDELITIES = (64, 256, 1024)  # samples: for many plans, for the good ones, for the last ranking
+_WORK = 25_000_000_000  # multiplications and additions of one evaluation, beyond the 64th sample
 _HELD = 256 * 2**20  # bytes of samples that are read once and held
+
+
+def searched_on(graph: SlotGraph) -> int:
+    """How many samples a search judges plans of a model on: 64, or more where these take no time.
+
+    A search finds what is best on its samples, and with few of them that is partly chance: on
+    ResNet-20 with weights of 2 to 8 bits the best plan on 64 samples lost 6 % less than the
+    solver's on others, the best on 256 lost 25 % less (`tests/bench/search.py`).
+    """
+    macs = sum(slot.work.macs for slot in graph.slots)
+    return max(FIDELITIES[0], min(FIDELITIES[1], _WORK // max(1, macs)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from ...toolchain.accuracy.blocks import BlockRunner, PlanRunner
 from ...toolchain.accuracy.cluster_judge import ClusterJudge, PlanCrew
 from ...toolchain.accuracy.evaluator import Evaluator, Reference
 from ...toolchain.accuracy.identity import model_digest
-from ...toolchain.accuracy.judge import FIDELITIES, Judge, Memory, PlanJudge
+from ...toolchain.accuracy.judge import Judge, Memory, PlanJudge, searched_on
 from ...toolchain.accuracy.losses import PlanLoss
 from ...toolchain.accuracy.metric import Metric
 from ...toolchain.accuracy.store import LossStore
@@ -47,8 +47,8 @@ def evaluator(decisions: Decisions, part: Reference, metric: Metric, threads: in
 class Arena:
     """Where strategies meet: what they search, and who judges what they find.
 
-    Plans are judged on more samples the nearer they come: all on 64 of the search split, the best
-    of them on the whole of it, and at last on samples that no search has seen.
+    Plans are judged on more samples the nearer they come: all on 64 to 256 of the search split, the
+    best of them on the whole of it, and at last on samples that no search has seen.
 
     Attributes:
         prepared: The model and the data.
@@ -71,7 +71,7 @@ class Arena:
     @cached_property
     def judge(self) -> Judge:
         """What a search asks."""
-        return self._judge(self.part).at(FIDELITIES[0])
+        return self._judge(self.part).at(searched_on(self.decisions.slots))
 
     @cached_property
     def memory(self) -> Memory:
