@@ -9,6 +9,7 @@ from ...errors import ConstraintError
 from ..exact import Exact
 from ..feasible import Space
 from ..goal import Goal
+from ..greedy import Greedy
 from ..ledger import Ledger
 from ..problem import Floats, Indices, Objective, Problem
 from ..proposals import proposed
@@ -29,7 +30,8 @@ class Ppo:
     The policy reads the sensitivities, so what true losses teach about them is shown to it: before
     each batch they are corrected by all trials so far, and drawn anew around that (Thompson
     sampling). Its plans compete with small changes of the best plans for a place in the batch. The
-    first trial is the exact solver's plan, so that the search is never worse than that.
+    first trials are the plans of the exact solver and of the greedy search, so that it is never
+    worse than these.
 
     Attributes:
         policy: None: the one that comes with hwc.
@@ -59,7 +61,8 @@ class Ppo:
         """
         policy = self.policy or shipped().policy
         space = Space.of(ledger)
-        ledger.score(proposed(space, ledger.goal, Exact()), self.name)
+        for solver in (Exact(), Greedy()):
+            ledger.score(proposed(space, ledger.goal, solver), self.name)
         if not ledger.trials:
             ledger.score(space.anchor[None], self.name)
         while ledger.left:
