@@ -6,7 +6,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 DEMO := demo/efficientnet_lite0.hwc
 PYTEST ?= -n 2
-BENCH ?= $(shell grep -l '^def main' tests/bench/*.py)
+# search.py takes hours, so it has a target of its own.
+BENCH ?= $(filter-out tests/bench/search.py,$(shell grep -l '^def main' tests/bench/*.py))
 PACKAGES := __init__.py backends device_profiles passes toolchain tools
 
 .PHONY: help demo test check lint format imports types bench bench-latency bench-search clean
@@ -72,6 +73,7 @@ bench-search: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/search.py
 	$(BIN)/python tests/bench/policy.py
 	$(BIN)/python tests/bench/evaluations.py
+	$(BIN)/python tests/bench/promises.py
 	$(BIN)/python tests/bench/environment.py
 
 clean:

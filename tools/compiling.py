@@ -78,13 +78,14 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
         )
         delivery = gate.first_to_pass(searched.plans, clock)
         report = deliver.make_report(gate, searched.problem, delivery, made_from)
-        check_limits(request, report)
+        near = check_limits(request, report)
         sessions = session_note(delivery.engine, original)
         notes = (
             *target.notes,
             *prepared.notes,
             *decisions.notes,
             metric.why,
+            near,
             sessions,
         )
         report = replace(

@@ -1,5 +1,7 @@
 """A delivery beyond the user's limits is refused, with what was nearest."""
 
+from dataclasses import replace
+
 import pytest
 from hwc.toolchain.errors import ConstraintError
 from hwc.toolchain.origin import Origin
@@ -23,16 +25,24 @@ REPORT = Report(
     [(None, None), (2.5, None), (None, 3_000_000), (3.0, 4_000_000)],
 )
 def test_within(latency: float | None, size: int | None) -> None:
-    check_limits(Request("m.onnx", max_latency_ms=latency, max_size=size), REPORT)
+    assert not check_limits(Request("m.onnx", max_latency_ms=latency, max_size=size), REPORT)
+
+
+def test_a_measurement_may_be_a_little_over() -> None:
+    request = Request("m.onnx", max_latency_ms=2.4)
+    assert "measured 4.2% over --max-latency" in check_limits(request, REPORT)
+    estimated = replace(REPORT, compiled=Measured(3, Latency(2_500.0, Origin.ESTIMATED, "here")))
+    with pytest.raises(ConstraintError, match="--max-latency 2.4"):
+        check_limits(request, estimated)
 
 
 @pytest.mark.parametrize(
     ("latency", "size", "broken"),
     [
-        (2.4, None, "--max-latency 2.4"),
+        (2.37, None, "--max-latency 2.37"),
         (None, 2_999_999, "--max-size 3"),
-        (2.4, 1_000_000, "--max-size 1 and --max-latency 2.4"),
-        (2.4, 9_000_000, "--max-latency 2.4"),
+        (2.37, 1_000_000, "--max-size 1 and --max-latency 2.37"),
+        (2.37, 9_000_000, "--max-latency 2.37"),
     ],
 )
 def test_beyond(latency: float | None, size: int | None, broken: str) -> None:
