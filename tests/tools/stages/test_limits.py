@@ -32,7 +32,7 @@ def test_a_measurement_may_be_a_little_over() -> None:
     request = Request("m.onnx", max_latency_ms=2.4)
     assert "measured 4.2% over --max-latency" in check_limits(request, REPORT)
     estimated = replace(REPORT, compiled=Measured(3, Latency(2_500.0, Origin.ESTIMATED, "here")))
-    with pytest.raises(ConstraintError, match="--max-latency 2.4"):
+    with pytest.raises(ConstraintError, match=r"--max-latency 2\.4"):
         check_limits(request, estimated)
 
 
