@@ -24,6 +24,7 @@ from .stages.prepare import Prepared, prepare
 from .stages.search import PlanSearch
 from .stages.target import Target, find_target
 from .stages.tune import session_note, tune_original
+from .strategies import explorer
 
 
 def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
@@ -40,6 +41,7 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
         HwcError: Whatever stands in the way; nothing is left behind.
     """
     check_target(request.target, force=request.force)
+    explorer(request.strategy, request.policy)  # what stands in its way is said now, not later
     with connected(request.ray) as cluster:
         return _compiled(request, Stopwatch(progress or Silent()), cluster)
 

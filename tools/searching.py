@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from ..toolchain.search.goal import Goal, Trial
 from ..toolchain.search.guard import Guard
 from ..toolchain.search.nearest import amount, unreachable
 from ..toolchain.search.problem import Limits, Objective, Problem, fp32_everywhere
-from ..toolchain.search.rl.policy_file import shipped
 from ..toolchain.search.trace import Trace
 from ..toolchain.search.verdict import Verdict
 from . import options
@@ -39,9 +37,6 @@ from .stages.problem import problem_of
 from .stages.sense import How, sense
 from .stages.target import find_target
 from .strategies import PROPOSERS, RL, explorer
-
-_LEARNERS = ("ddpg", "joint")  # they learn with the libraries of the extra [rl]
-_LIBRARIES = ("torch", "stable_baselines3", "sb3_contrib", "gymnasium")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +90,6 @@ class Asked:
         """
         first = self.request.seed
         for name in dict.fromkeys([EXACT, *self.strategies]):
-            _check_installed(name)
-            if name == RL and self.request.policy is None:
-                shipped()
             for seed in range(first, first + (1 if name in PROPOSERS else self.seeds)):
                 yield explorer(name, self.request.policy), seed
 
@@ -144,16 +136,6 @@ def search_model(asked: Asked, progress: Progress) -> Outcome:
             notes = (limit, decisions.source, *target.notes, *prepared.notes, *decisions.notes)
             outcome = _outcome(contest, traces, asked, (*notes, metric.why))
             return write(asked.folder, replace(outcome, interrupted=not whole), traces, problem)
-
-
-def _check_installed(name: str) -> None:
-    """Refuse, before any long work, a strategy that would fail after it."""
-    missing = [library for library in _LIBRARIES if find_spec(library) is None]
-    if name in _LEARNERS and missing:
-        raise UsageError(
-            f"the strategy {name!r} learns with {missing[0]}, which is not installed",
-            "pip install 'hwc-compiler[rl]'",
-        )
 
 
 def _check_folder(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
+from ..toolchain.errors import UsageError
 from ..toolchain.search.evolution import Evolution
 from ..toolchain.search.exact import Exact
 from ..toolchain.search.explorer import Explorer
@@ -16,11 +18,13 @@ from ..toolchain.search.rl.ddpg import Ddpg
 from ..toolchain.search.rl.decode import Pretrained
 from ..toolchain.search.rl.hierarchical import Hierarchical
 from ..toolchain.search.rl.joint import Joint
-from ..toolchain.search.rl.policy_file import read_policy
+from ..toolchain.search.rl.policy_file import read_policy, shipped
 from ..toolchain.search.rl.ppo_explorer import Ppo
 from ..toolchain.search.uniform import Uniform
 
 RL = "rl"
+_LEARNERS = ("ddpg", "joint")  # they learn with the libraries of the extra [rl]
+_LIBRARIES = ("torch", "stable_baselines3", "sb3_contrib", "gymnasium")
 
 # They propose plans from predictions alone.
 PROPOSERS: Mapping[str, Callable[[], Strategy]] = {
@@ -48,9 +52,16 @@ def explorer(name: str, policy: Path | None = None) -> Explorer:
 
     Raises:
         InputError: The file is not a policy of this version.
+        UsageError: What the strategy learns with is not installed.
     """
     if name == RL:
-        return Ppo(read_policy(policy).policy if policy else None, name=RL)
+        return Ppo((read_policy(policy) if policy else shipped()).policy, name=RL)
+    missing = [library for library in _LIBRARIES if find_spec(library) is None]
+    if name in _LEARNERS and missing:
+        raise UsageError(
+            f"the strategy {name!r} learns with {missing[0]}, which is not installed",
+            "pip install 'hwc-compiler[rl]'",
+        )
     make = _EXPLORERS.get(name) or partial(Proposals, PROPOSERS[name]())
     return make()
 

@@ -19,7 +19,7 @@ from hwc.toolchain.accuracy.store import LossStore
 from hwc.toolchain.errors import ConstraintError, HwcError, InputError, OutputError, UsageError
 from hwc.toolchain.plan import Plan
 from hwc.toolchain.search.trace import Trace
-from hwc.tools import search_files, searching
+from hwc.tools import search_files, strategies
 from hwc.tools.stages import price
 
 NET = """
@@ -294,7 +294,7 @@ def test_a_learner_that_is_not_installed(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        searching, "find_spec", lambda name: None if name == "torch" else util.find_spec(name)
+        strategies, "find_spec", lambda name: None if name == "torch" else util.find_spec(name)
     )
     said = workshop.refused("--strategies", "ddpg", kind=UsageError)
     assert said.endswith(
