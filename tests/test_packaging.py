@@ -131,7 +131,7 @@ def test_what_is_imported_is_asked_for() -> None:
     assert [
         names
         for names in owners
-        if not names & (asked | requirements("torch", "demo", "fit", "gradients", "rl"))
+        if not names & (asked | requirements("torch", "demo", "plot", "gradients", "ray", "rl"))
     ] == []
     assert asked - set().union(*owners) == set()  # nothing is asked for that is not imported
 

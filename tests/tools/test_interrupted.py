@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hwc.tests.tools.conftest import Desk
 
 HWC = (sys.executable, "-c", "from hwc.tools.cli import main; main()")
-PATIENCE = 30  # seconds; a compilation of the test's model takes about 5
+PATIENCE = 60  # seconds; a compilation of the test's model takes about 5
 OUTPUT = 7
 # A disk of its own, in a namespace of its own: it is gone when the command has ended.
 ON_A_DISK = """
@@ -61,6 +61,7 @@ def test_a_signal_in_the_middle_of_compile(
     table = desk.table if moment is at_the_gate else desk.table.with_name(f"{number}.sqlite")
     before = desk.snapshot()
     command = ["compile", "model.onnx", "--data", "data.npz", "-o", "out.hwc", "-q"]
+    command += ["--strategy", "exact"]  # the gate comes sooner
     with subprocess.Popen(
         [*HWC, *command, "--table", str(table)],
         env=environment(),
