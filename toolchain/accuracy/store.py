@@ -1,7 +1,6 @@
 """True losses on disk: a search that was interrupted goes on where it stopped."""
 
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import numpy as np
 from ..cache import cache_folder
 from ..engine import Array
 from ..errors import HwcError, InputError, OutputError
+from ..sqlite import ACCESS_FAULTS, LOCKED, code_of, journal
 
 APPLICATION_ID = 0x68776C73  # "hwls", so that another program's database is told apart
 SCHEMA_VERSION = 1
@@ -24,13 +24,6 @@ _SCHEMA = """CREATE TABLE losses (
     model TEXT, data TEXT, loss TEXT, plan TEXT, mean REAL, samples BLOB, sum INTEGER,
     PRIMARY KEY (model, data, loss, plan)
 ) WITHOUT ROWID"""
-_ACCESS_FAULTS = frozenset(
-    {
-        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
-        *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY),
-    }
-)
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _HINT = "it is a cache: delete it, and losses are measured again"
 
 
@@ -168,12 +161,12 @@ def _translated(path: Path) -> Iterator[None]:
     except OSError as cause:
         raise OutputError(f"losses {path}: {cause.strerror}", "name another file") from cause
     except (sqlite3.Error, UnicodeDecodeError) as cause:
-        code = int(getattr(cause, "sqlite_errorcode", 0)) & 0xFF
+        code = code_of(cause)
         message = f"losses {path}: {cause}"
-        if code in _LOCKED:
+        if code in LOCKED:
             hint = "another search is writing it: wait for it, or name another file"
             raise OutputError(message, hint) from cause
-        if code in _ACCESS_FAULTS:
+        if code in ACCESS_FAULTS:
             hint = "see whether the disk is full or read-only, or name another file"
             raise OutputError(message, hint) from cause
         raise InputError(message, _HINT) from cause
@@ -190,7 +183,7 @@ def _prepare(file: sqlite3.Connection) -> None:
         file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     file.execute("COMMIT")
     _check(file)
-    _journal(file)
+    journal(file, PATIENCE_S)
 
 
 def _check(file: sqlite3.Connection) -> None:
@@ -204,23 +197,6 @@ def _check(file: sqlite3.Connection) -> None:
         raise InputError("not the schema of a file of losses", _HINT)
     if file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
         raise InputError("the file is damaged", _HINT)
-
-
-def _journal(file: sqlite3.Connection) -> None:
-    """Write through a journal (WAL): a killed process loses nothing that was committed.
-
-    SQLite itself does not wait where two that opened a new file both ask for it.
-    """
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            file.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(PATIENCE_S / 500)
-        else:
-            return
 
 
 def _sum(row: tuple[object, ...]) -> int:

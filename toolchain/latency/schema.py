@@ -2,29 +2,19 @@
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 
 from ..errors import HwcError, InputError, OutputError
+from ..sqlite import ACCESS_FAULTS, LOCKED, code_of, journal
 from .timing import HINT
 
 APPLICATION_ID = 0x68776C74  # "hwlt", so that another program's database is told apart
 SCHEMA_VERSION = 2
 LONGEST_VALUE = 1 << 22  # bytes of one row in a file that may come from anywhere
 PATIENCE_S = 5.0  # how long another writer is waited for
-_ACCESS_FAULTS = frozenset(
-    {
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 _TIMING = """median_us REAL, p10_us REAL, p90_us REAL, runs INTEGER, cpu_us REAL,
     date TEXT, source TEXT"""
@@ -84,7 +74,7 @@ def connect(path: Path, mode: Mode) -> sqlite3.Connection:
             _prepare(connection, mode)
         except BaseException as cause:
             connection.close()
-            if new and _code(cause) not in _LOCKED:
+            if new and code_of(cause) not in LOCKED:
                 remove(path)  # it could not become a table, and nobody else is at it
             raise
     return connection
@@ -121,21 +111,16 @@ def translated(path: Path) -> Iterator[None]:
 def _error(path: Path, cause: sqlite3.Error) -> HwcError:
     """What a user is told about an error of SQLite."""
     message = f"latency table {path}: {cause}"
-    if _code(cause) in _LOCKED:
+    if code_of(cause) in LOCKED:
         hint = (
             "another hwc is writing it: try again when that is done, or name another with --table"
         )
         return OutputError(message, hint)
-    if _code(cause) in _ACCESS_FAULTS:
+    if code_of(cause) in ACCESS_FAULTS:
         return OutputError(
             message, "see whether the disk is full or read-only, or name another with --table"
         )
     return InputError(message, HINT)
-
-
-def _code(error: BaseException) -> int:
-    """The primary result code of SQLite; 0 where the error is another's."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _uri(path: Path, mode: Mode) -> str:
@@ -168,7 +153,7 @@ def _prepare(connection: sqlite3.Connection, mode: Mode) -> None:
         connection.execute("COMMIT")
     _check(connection)
     if mode is Mode.WRITE:
-        _journal(connection)
+        journal(connection, PATIENCE_S)
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -176,23 +161,6 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-
-
-def _journal(connection: sqlite3.Connection) -> None:
-    """Write through a journal (WAL), so that readers and a writer need not wait for each other.
-
-    SQLite itself does not wait where two that opened a new file both ask for it.
-    """
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as cause:
-            if _code(cause) not in _LOCKED or time.monotonic() > until:
-                raise
-            time.sleep(PATIENCE_S / 500)
-        else:
-            return
 
 
 def _check(connection: sqlite3.Connection) -> None:

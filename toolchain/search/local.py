@@ -6,11 +6,10 @@ import numpy as np
 
 from .feasible import Space
 from .ledger import Ledger
-from .problem import Indices, Objective
+from .problem import Indices
+from .promising import believed, promising
 from .proposals import starts
-from .surrogate import Surrogate
 
-_LEARNT = 400  # of the best plans a model learns: the time that it takes grows with the cube
 _ELSEWHERE = 64  # random plans that are looked at where all neighbours were scored
 
 
@@ -56,22 +55,15 @@ class Local:
         self, space: Space, ledger: Ledger, origins: Indices, rng: np.random.Generator
     ) -> Indices:
         """Plans that were not scored yet, the most promising first; shape (N, S)."""
-        trials = ledger.ranked()[:_LEARNT]
-        model = Surrogate.fit(
-            space.problem.drops,
-            np.array([trial.indices for trial in trials], np.intp),
-            np.array([trial.loss for trial in trials]),
-        )
+        model = believed(space, ledger)
         near = [
             space.neighbours(origin, model.table, ledger.goal, count=self.shortlist)
             for origin in origins
         ]
-        plans = ledger.unknown(np.concatenate(near))
-        if not len(plans):
-            plans = ledger.unknown(space.sample(rng, _ELSEWHERE, full=False))
-        figures = {**space.problem.figures(plans), Objective.DROP: model.predict(plans)}
-        promising: Indices = plans[ledger.goal.order(figures)]
-        return promising
+        plans = promising(space, ledger, np.concatenate(near), model)
+        if len(plans):
+            return plans
+        return promising(space, ledger, space.sample(rng, _ELSEWHERE, full=False), model)
 
     def _shaken(self, space: Space, plan: Indices, rng: np.random.Generator) -> Indices:
         """A plan with some choices by chance; shape (1, S)."""

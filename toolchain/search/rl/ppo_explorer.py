@@ -12,6 +12,7 @@ from ..goal import Goal
 from ..greedy import Greedy
 from ..ledger import Ledger
 from ..problem import Floats, Indices, Objective, Problem
+from ..promising import believed, promising
 from ..proposals import proposed
 from ..surrogate import Surrogate
 from .decode import Decoder
@@ -19,7 +20,6 @@ from .generator import within_share
 from .policy import Policy
 from .policy_file import shipped
 
-_LEARNT = 400  # of the best plans the beliefs come from: their time grows with the cube
 _LEAST = 1e-3  # a corrected sensitivity is at least this fraction of the measured one
 
 
@@ -75,19 +75,14 @@ class Ppo:
         self, policy: Policy, space: Space, ledger: Ledger, rng: np.random.Generator
     ) -> Indices:
         """Plans to score next: the policy's share first, then the most promising of all."""
-        trials = ledger.ranked()[:_LEARNT]
-        model = Surrogate.fit(
-            space.problem.drops,
-            np.array([trial.indices for trial in trials], np.intp),
-            np.array([trial.loss for trial in trials]),
-        )
+        model = believed(space, ledger)
         table = corrected(model)
         imagined = table * np.exp(rng.normal(0.0, min(model.own, 1.0), table.shape))
         drawn = self._drawn(policy, imagined_problem(space, imagined, ledger.goal, rng), rng)
-        own = _promising(space, ledger, drawn, model)
-        best = np.array([trial.indices for trial in trials[: self.origins]], np.intp)
+        own = promising(space, ledger, drawn, model)
+        best = np.array([trial.indices for trial in ledger.ranked()[: self.origins]], np.intp)
         near = [space.neighbours(plan, table, ledger.goal, count=self.shortlist) for plan in best]
-        both = _promising(space, ledger, np.concatenate([drawn, *near]), model)
+        both = promising(space, ledger, np.concatenate([drawn, *near]), model)
         plans = np.concatenate([own[: int(self.explored * self.batch)], both])
         distinct = list(dict.fromkeys(tuple(plan) for plan in plans.tolist()))[: self.batch]
         return np.array(distinct, np.intp).reshape(-1, plans.shape[1])
@@ -125,11 +120,3 @@ def imagined_problem(space: Space, table: Floats, goal: Goal, rng: np.random.Gen
     if goal.objective is Objective.DROP:
         return problem
     return replace(problem, objective=goal.objective).within(drop=goal.limits.drop)
-
-
-def _promising(space: Space, ledger: Ledger, plans: Indices, model: Surrogate) -> Indices:
-    """Those of several plans that were not scored yet, the most promising first."""
-    new = ledger.unknown(plans)
-    figures = {**space.problem.figures(new), Objective.DROP: model.predict(new)}
-    promising: Indices = new[ledger.goal.order(figures)]
-    return promising
