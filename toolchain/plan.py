@@ -1,4 +1,4 @@
-"""A plan: which precision every slot of a model runs in."""
+"""A plan: what every slot of a model runs in, and what of it is left out or kept smaller."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from .errors import InputError
 
@@ -31,20 +31,56 @@ class Precision(StrEnum):
         return {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "int4": 32}[self.value]
 
 
+class Sparsity(StrEnum):
+    """Which pattern of zeros a kernel is told of; zeros that no kernel skips are only stored."""
+
+    DENSE = "dense"
+    TWO_FOUR = "2:4"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class NodeChoice:
-    """What is decided for one slot."""
+    """What is decided for one slot.
+
+    Attributes:
+        precision: What its kernel computes in.
+        sparsity: Which pattern of zeros its weight has, and its kernel skips.
+        storage: How its weight is kept on disk and on the wire, as `storage.Format` writes it, such
+            as `int4`; empty: as the kernel reads it.
+        keep: The fraction that is left of the channels it writes; 0: they are all gone, and what
+            hung on them with them.
+        rank: The ranks of the factors that stand for its weight; empty: it is whole.
+    """
 
     precision: Precision = Precision.FP32
+    sparsity: Sparsity = Sparsity.DENSE
+    storage: str = ""
+    keep: float = 1.0
+    rank: tuple[int, ...] = ()
 
-    def to_json(self) -> dict[str, str]:
-        """The JSON object of this choice."""
-        return {"precision": self.precision.value}
+    def to_json(self) -> dict[str, object]:
+        """The JSON object of this choice; what says nothing is left out."""
+        said: dict[str, object] = {"precision": self.precision.value}
+        if self.sparsity is not Sparsity.DENSE:
+            said["sparsity"] = self.sparsity.value
+        if self.storage:
+            said["storage"] = self.storage
+        if self.keep < 1.0:
+            said["keep"] = self.keep
+        if self.rank:
+            said["rank"] = list(self.rank)
+        return said
 
     @classmethod
-    def from_json(cls, value: Mapping[str, str]) -> Self:
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(Precision(value["precision"]))
+        return cls(
+            Precision(value["precision"]),
+            Sparsity(value.get("sparsity", Sparsity.DENSE)),
+            str(value.get("storage", "")),
+            float(value.get("keep", 1.0)),
+            tuple(map(int, value.get("rank", ()))),
+        )
 
 
 @dataclass(frozen=True, slots=True)
