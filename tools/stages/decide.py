@@ -98,7 +98,7 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
         cost, fresh = meter.cost(progress, again=request.remeasure)
         source = f"kernels and boundaries measured on {meter.setting}"
     else:
-        prices = _prices(request, target, space.slots)
+        prices = prices_elsewhere(request, target, space.slots)
         cost, source, fresh = prices.cost, prices.source, True
     return Decisions(
         profile=target.profile,
@@ -114,7 +114,7 @@ def decide(request: Request, target: Target, prepared: Prepared, progress: Progr
     )
 
 
-def _prices(request: Request, target: Target, slots: SlotGraph) -> Prices:
+def prices_elsewhere(request: Request, target: Target, slots: SlotGraph) -> Prices:
     """Tables that were measured on the device elsewhere, and its profile where there are none."""
     estimated = from_profile(slots, target.profile)
     if target.here:  # nothing is to be chosen, or its runtime shows no kernels: no table, either

@@ -51,10 +51,10 @@ class Meter:
         if not again and self.path.exists():
             with LatencyTable.open(self.path) as table:
                 if build_cost.covers(table, self.setting, self.writer.slots):
-                    return self._cost(table), False
+                    return self.priced(table), False
         with LatencyTable.open(self.path, Mode.WRITE) as table:
             measured = self.measure(table, probe_plans(self.writer.slots), progress, again=again)
-            return self._cost(table), measured > 0
+            return self.priced(table), measured > 0
 
     def measure(
         self,
@@ -108,6 +108,7 @@ class Meter:
             anchor_us=anchor,
         )
 
-    def _cost(self, table: LatencyTable) -> CostModel:
+    def priced(self, table: LatencyTable) -> CostModel:
+        """The cost model of what a table holds."""
         free = self.writer.dialect.float_outputs
         return build_cost.from_table(self.writer.slots, table, self.setting, free=free)

@@ -1,0 +1,1 @@
+"""Structure of a graph: channels that go together, and what may be left out."""
