@@ -130,7 +130,7 @@ def search_model(asked: Asked, progress: Progress) -> Outcome:
         LossStore(asked.folder / LOSSES) as store,
     ):
         arena = Arena(prepared, decisions, runner, part, loss, store, workers)
-        with _unless_empty(asked.folder, arena):
+        with _unless_empty(asked.folder, arena, store):
             contest = _contest(asked, arena, problem, progress)
             traces, whole = _run(contest, searches, asked)
             notes = (limit, decisions.source, *target.notes, *prepared.notes, *decisions.notes)
@@ -176,15 +176,15 @@ def _problem(asked: Asked, decisions: Decisions) -> tuple[Problem, str]:
 
 
 @contextmanager
-def _unless_empty(folder: Path, arena: Arena) -> Iterator[None]:
+def _unless_empty(folder: Path, arena: Arena, store: LossStore) -> Iterator[None]:
     """Leave no folder behind where nothing was measured; refuse one of another model or data."""
     context = arena.judge.context
-    arena.store.resume(context)
+    store.resume(context)
     try:
         yield
     except BaseException:
-        if not arena.store.count(context):
-            arena.store.close()
+        if not store.count(context):
+            store.close()
             (folder / LOSSES).unlink()
             folder.rmdir()
         raise

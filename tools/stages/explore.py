@@ -56,7 +56,7 @@ class Arena:
         runner: Runs plans.
         part: The search split, with the original's outputs.
         loss: What counts.
-        store: Where losses are kept.
+        store: Where losses are kept; None: nowhere.
         crew: Workers on a cluster that run plans instead of `runner`; None: there are none.
     """
 
@@ -65,7 +65,7 @@ class Arena:
     runner: PlanRunner
     part: Reference
     loss: PlanLoss
-    store: LossStore
+    store: LossStore | None
     crew: PlanCrew | None = None
 
     @cached_property
@@ -74,8 +74,10 @@ class Arena:
         return self._judge(self.part).at(searched_on(self.decisions.slots))
 
     @cached_property
-    def memory(self) -> Memory:
+    def memory(self) -> Memory | None:
         """Where its losses are kept."""
+        if self.store is None:
+            return None
         writer = self.decisions.simulator
         words = (writer.dialect.name, VERSION, str(sorted(writer.ranges.items())))
         return Memory(self.store, model_digest(self.prepared.model, *words))

@@ -1,6 +1,7 @@
 """Stage 3: which plans to build, best first."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from ...toolchain.accuracy.evaluator import Evaluator
 from ...toolchain.accuracy.losses import choose_loss
 from ...toolchain.accuracy.store import LossStore, default_store
 from ...toolchain.cluster import Cluster
+from ...toolchain.errors import OutputError
 from ...toolchain.latency.build_cost import refined
 from ...toolchain.latency.drift import TOTAL
 from ...toolchain.plan import Plan
@@ -117,8 +119,8 @@ class PlanSearch:
             ConstraintError: No plan meets the constraints; the message names the nearest.
         """
         problem = problem_of(self.request, self.decisions)
-        with LossStore(default_store()) as store:
-            arena = self._arena(store)
+        with ExitStack() as opened:
+            arena = self._arena(self._store(opened))
             return (self._searched if self.request.effort else self._guessed)(problem, arena)
 
     def _searched(self, problem: Problem, arena: Arena) -> Searched:
@@ -196,7 +198,15 @@ class PlanSearch:
             )
         return result, result.text
 
-    def _arena(self, store: LossStore) -> Arena:
+    def _store(self, opened: ExitStack) -> LossStore | None:
+        """Where losses are kept for the next compilation; nowhere if that cannot be written."""
+        try:
+            return opened.enter_context(LossStore(default_store()))
+        except OutputError as refused:
+            self.progress.note(f"losses are not kept: {refused.message}")
+            return None
+
+    def _arena(self, store: LossStore | None) -> Arena:
         """Where plans are judged."""
         evaluator = self.evaluator
         part = evaluator.reference

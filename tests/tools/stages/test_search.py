@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -149,3 +150,12 @@ def test_rows_that_are_far_off_are_measured_again(
     found = searched(begun, replace(decisions, meter=cast("Meter", meter), fresh=fresh))
     assert meter.again == again
     assert found.candidates
+
+
+def test_a_search_that_cannot_keep_its_losses_goes_on(
+    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    begun = begin(max_drop=1e-9)
+    assert searched(begun, decisions_with(begun, 0.5)).evaluations > 0
