@@ -9,6 +9,7 @@ from onnx_ir.passes import common
 from ..toolchain import hints, kernels
 from ..toolchain.calibration import Range
 from ..toolchain.dialect import Dialect
+from ..toolchain.engine import Array
 from ..toolchain.naming import derived
 from ..toolchain.plan import Plan, Precision
 from ..toolchain.slots import Slot, SlotGraph
@@ -45,6 +46,7 @@ class PlanWriter:
         self.ranges = ranges
         self._twin = _same_values(model.graph, ranges)
         self._weights: dict[str, quantize.Weights] = {}
+        self._recovered: Mapping[str, Array] = {}
         self._int8_float = DTYPES[dialect.int8_float].numpy()
 
     def write(self, plan: Plan) -> ir.Model:
@@ -53,6 +55,9 @@ class PlanWriter:
         Where the dialect has no Casts, the graph only notes the precisions for the builder.
         """
         model = _Writing(self, plan).write()
+        for name, array in self._recovered.items():
+            if (held := model.graph.initializers.get(name)) is not None:
+                held.const_value = ir.tensor(array, name=name)
         if not self.dialect.casts:
             hints.write(model, plan, self.slots)
         if self.dialect.name == "trt":
@@ -63,7 +68,19 @@ class PlanWriter:
         """A writer of a part of the model; constants are quantised once for it and the whole."""
         part = PlanWriter(model, slots, dialect=self.dialect, ranges=self.ranges)
         part._twin, part._weights = self._twin, self._weights
+        part._recovered = self._recovered
         return part
+
+    def recovered(self, constants: Mapping[str, Array]) -> "PlanWriter":
+        """A writer that holds these constants instead of those that it would round to.
+
+        Args:
+            constants: Arrays by the name of their initialiser in a written graph, of the shape and
+                type that it has there; a plan whose graph has no such initialiser ignores it.
+        """
+        writer: PlanWriter = self.within(self.model, self.slots)
+        writer._recovered = {**self._recovered, **constants}
+        return writer
 
     def weights(self, node: ir.Node, source: str, extra: int) -> quantize.Weights:
         """The quantised constants of a node that reads `source`; worked out once for all plans."""
