@@ -230,4 +230,4 @@ def _due(wiring: Wiring, boundary_us: Floats) -> Floats:
     known = np.concatenate([us, us.max(axis=1, keepdims=True)], axis=1)
     bits = np.arange(1 << _COUNT)[:, None] >> np.arange(_COUNT) & 1
     due: Floats = known[:, :, None, :] * (1 - bits)
-    return due.reshape(len(us), -1, _COUNT)
+    return due.reshape(len(us), (_COUNT + 1) << _COUNT, _COUNT)
