@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -58,6 +58,28 @@ class NodeChoice:
     keep: float = 1.0
     rank: tuple[int, ...] = ()
 
+    @property
+    def computed(self) -> "NodeChoice":
+        """The choice without what its kernel does not see: weights are decoded before."""
+        return replace(self, storage="") if self.storage else self
+
+    @property
+    def kernel(self) -> str:
+        """What its kernel is, as latency tables know it: `int8`, or `int8 2:4`."""
+        if self.sparsity is Sparsity.DENSE:
+            return self.precision.value
+        return f"{self.precision.value} {self.sparsity.value}"
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of one weight as its kernel reads it, without its scales.
+
+        Of four 2:4 sparse weights two are kept, each with two bits that say where it was
+        (Mishra et al. 2021, "Accelerating sparse deep neural networks", section 3.1).
+        """
+        dense = self.precision.weight_bits
+        return dense if self.sparsity is Sparsity.DENSE else dense // 2 + 1
+
     def to_json(self) -> dict[str, object]:
         """The JSON object of this choice; what says nothing is left out."""
         said: dict[str, object] = {"precision": self.precision.value}
@@ -100,8 +122,8 @@ class Plan:
         return dict(self.choices)
 
     def counts(self) -> dict[str, int]:
-        """How many slots run in each precision."""
-        return dict(Counter(choice.precision.value for _, choice in self.choices))
+        """How many slots run in each kind of kernel, such as `int8`."""
+        return dict(Counter(choice.kernel for _, choice in self.choices))
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no white space; equal plans give equal text."""

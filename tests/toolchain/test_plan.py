@@ -2,7 +2,7 @@
 
 import pytest
 from hwc.toolchain.errors import InputError
-from hwc.toolchain.plan import NodeChoice, Plan, Precision
+from hwc.toolchain.plan import NodeChoice, Plan, Precision, Sparsity
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,3 +67,28 @@ def test_bits(precision: str, weight: int, activation: int) -> None:
 
 def test_every_precision_has_bits() -> None:
     assert all(p.weight_bits <= p.activation_bits for p in Precision)
+
+
+def test_dense_choices_are_written_as_ever() -> None:
+    plain = NodeChoice(Precision.INT8, Sparsity.DENSE, "", 1.0, ())
+    assert plain.to_json() == {"precision": "int8"}
+    assert [NodeChoice(p).kernel for p in Precision] == [p.value for p in Precision]
+    assert [NodeChoice(p).weight_bits for p in Precision] == [p.weight_bits for p in Precision]
+
+
+def test_a_kernel_is_told_by_its_precision_and_sparsity_alone() -> None:
+    sparse = NodeChoice(Precision.INT8, Sparsity.TWO_FOUR)
+    assert sparse.kernel == "int8 2:4"
+    stored = NodeChoice(Precision.INT8, Sparsity.TWO_FOUR, "int4")
+    assert stored.kernel == sparse.kernel
+    assert stored.computed == sparse
+    assert sparse.computed is sparse
+
+
+@pytest.mark.parametrize(
+    ("precision", "bits"), [(Precision.FP16, 9), (Precision.INT8, 5)], ids=["fp16", "int8"]
+)
+def test_of_four_sparse_weights_two_are_kept_with_their_places(
+    precision: Precision, bits: int
+) -> None:
+    assert NodeChoice(precision, Sparsity.TWO_FOUR).weight_bits == bits

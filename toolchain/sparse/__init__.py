@@ -1,0 +1,1 @@
+"""Zeros in weights: the patterns that kernels skip or files leave out, and how to lose least."""
