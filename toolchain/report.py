@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from .codec import canonical, parse
+from .codec import LATER, canonical, parse
 from .engine import Check
 from .origin import Origin
 from .timing import Clock, Interval, Spread
@@ -147,6 +147,43 @@ class SearchRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StructureRow:
+    """What is left at one node of the original's structure.
+
+    Attributes:
+        node: Its name.
+        keep: The fraction of the channels it wrote; 0: they are gone, and what hung on them.
+        rank: The ranks of the factors that stand for its weight; empty: it is whole.
+    """
+
+    node: str
+    keep: float = 1.0
+    rank: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """One stage of making a model smaller.
+
+    Attributes:
+        name: What was done.
+        us: What the model then takes, as far as kernels tell, in microseconds.
+        weights: Weight elements that it then has.
+        loss: What the cut lost on the samples of the search, before anything was won back; None
+            where nothing was cut.
+        drop: What the metric had then lost, on samples that the stage has not seen.
+        kept: Whether it stayed; otherwise it lost too much, and was undone.
+    """
+
+    name: str
+    us: float
+    weights: int
+    loss: float | None
+    drop: float
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of one compilation.
 
@@ -168,6 +205,8 @@ class Report:
         checks: What was checked about the deliverable, and what is owed.
         notes: Remarks for the user, one line each.
         seconds: Time that each stage took.
+        structure: What is left of the structure, where it was changed.
+        stages: How it came to that, in order.
     """
 
     model: str
@@ -187,6 +226,8 @@ class Report:
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    structure: tuple[StructureRow, ...] = field(default=(), metadata=LATER)
+    stages: tuple[StageRow, ...] = field(default=(), metadata=LATER)
 
     def to_json(self) -> str:
         """Canonical JSON."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
-from .options import parse_precisions, parse_shape
+from .options import parse_methods, parse_precisions, parse_shape
 
 if TYPE_CHECKING:
     from .request import Request
@@ -51,6 +51,14 @@ if TYPE_CHECKING:
 @options.sensitivity
 @options.policy
 @options.ray
+@options.methods
+@options.recover
+@options.importance
+@options.initial
+@options.train_data
+@options.train_minutes
+@options.augment
+@options.checkpoint
 @options.calibration
 @options.inputs
 @click.option("--surgery", help="file.py:function on the onnx-graphsurgeon graph, first.")
@@ -71,6 +79,9 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
     hwc compile model.onnx --device host --data calib.npz --max-drop 1%
     hwc compile model.onnx --device jetson_orin --data photos/ --preprocess "resize=256 crop=224"
     hwc compile mypkg.models:build --input 1x3x224x224 --device a100
+    hwc compile model.onnx --data calib.npz --methods precision,prune,storage --max-size 0.5
+    hwc compile model.onnx --data calib.npz --methods precision,prune --recover full \\
+        --train-data train.npz --train-minutes 30 --augment "flip crop=4"
     """  # noqa: D301 - click wants the escape
     from .compiling import compile_model  # noqa: PLC0415 - numpy, onnx and onnxruntime
     from .render import print_report, progress  # noqa: PLC0415 - rich
@@ -84,17 +95,20 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
 
 def _request(asked: dict[str, Any]) -> "Request":
     from ..toolchain.accuracy.drop import parse_drop  # noqa: PLC0415 - numpy
-    from ..toolchain.calibration import Method  # noqa: PLC0415 - numpy
+    from ..toolchain.calibration import Method as Calibration  # noqa: PLC0415 - numpy
     from .objectives import parse_objective  # noqa: PLC0415 - numpy
-    from .request import Request  # noqa: PLC0415 - numpy
+    from .request import Method, Recover, Request  # noqa: PLC0415 - numpy
 
+    recover = asked.pop("recover")
     size = asked.pop("max_size")
     return Request(
         max_drop=parse_drop(asked.pop("max_drop")),
         max_latency_ms=asked.pop("max_latency"),
         max_size=None if size is None else math.ceil(size * 1e6),
         precisions=parse_precisions(asked.pop("precisions")),
-        calibration=Method(asked.pop("calibration")),
+        calibration=Calibration(asked.pop("calibration")),
+        methods=tuple(map(Method, parse_methods(asked.pop("methods")))),
+        recover=None if recover is None else Recover(recover),
         max_energy_mj=asked.pop("max_energy"),
         **parse_objective(asked.pop("objective")),
         inputs=dict(map(parse_shape, asked.pop("inputs"))),

@@ -115,6 +115,38 @@ sensitivity = click.option(
 policy = click.option(
     "--policy", type=click.Path(path_type=Path), help="Of hwc train-policy. [hwc's own]"
 )
+methods = click.option(
+    "--methods",
+    default="precision",
+    show_default=True,
+    help="What may be done: precision, prune, lowrank, sparsity, storage; commas between them.",
+)
+recover = click.option(
+    "--recover",
+    type=click.Choice(("none", "fast", "full")),
+    default=None,
+    help="Win back what is lost: fast without training, full with --train-data. [fast with prune]",
+)
+importance = click.option(
+    "--importance",
+    type=click.Choice(
+        ("l1", "l2", "taylor", "fisher", "snip", "bn_scale", "activation", "movement")
+    ),
+    default="l2",
+    show_default=True,
+    help="By what the channels are chosen that go.",
+)
+initial = click.option(
+    "--initial", type=click.Path(path_type=Path), help="The model before training, for movement."
+)
+train_data = click.option("--train-data", default="", help="Samples to train on, as for --data.")
+train_minutes = click.option(
+    "--train-minutes", default=10.0, show_default=True, **positive, help="At most, in all."
+)
+augment = click.option("--augment", default="", help='How they are varied: "flip crop=4".')
+checkpoint = click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Folder that training goes on from."
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 
 
@@ -157,3 +189,17 @@ def parse_precisions(text: str | None) -> tuple[Precision, ...]:
         return ()
     names = map(parse_precision, text.split(","))
     return tuple(dict.fromkeys([Precision.FP32, *names]))
+
+
+def parse_methods(text: str) -> tuple[str, ...]:
+    """Read `--methods`: names with commas between them.
+
+    Raises:
+        UsageError: There is no such method.
+    """
+    known = ("precision", "prune", "lowrank", "sparsity", "storage")
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--methods: there is no {name!r}", f"there are {', '.join(known)}")
+    return names

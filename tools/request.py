@@ -2,12 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
-from ..toolchain.calibration import Method
+from ..toolchain.calibration import Method as Calibration
 from ..toolchain.errors import UsageError
 from ..toolchain.plan import Precision
 from ..toolchain.search.problem import Objective
+
+
+class Method(StrEnum):
+    """What may be done to make a model smaller and faster."""
+
+    PRECISION = "precision"
+    PRUNE = "prune"
+    LOWRANK = "lowrank"
+    SPARSITY = "sparsity"
+    STORAGE = "storage"
+
+
+class Recover(StrEnum):
+    """How what a smaller model lost is won back."""
+
+    NONE = "none"
+    FAST = "fast"
+    FULL = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +66,18 @@ class Request:
         seed: For the division of the data and the mixed probes.
         force: Replace an existing bundle.
         archive: Deliver a zip file.
+        methods: What may be done to make the model smaller and faster.
+        recover: How what that loses is won back; None: `fast` where the structure may change.
+        importance: By what the channels are chosen that go, as `Importance` has it.
+        initial: The model file before training, for an importance by movement.
+        train_data: Samples to train on, as for `data`; needed for `Recover.FULL`.
+        train_minutes: How long to train at most, in all.
+        augment: How training samples are varied, such as `flip crop=4`.
+        checkpoint: Folder that training can go on from; None: it starts anew.
 
     Raises:
-        UsageError: Something is said about data, but no data is given.
+        UsageError: Something is said about data, but no data is given; or about what no method
+            uses.
     """
 
     model: str
@@ -73,7 +101,7 @@ class Request:
     sensitivity: str | None = None
     ray: str = ""
     policy: Path | None = None
-    calibration: Method = Method.MSE
+    calibration: Calibration = Calibration.MSE
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     surgery: str | None = None
     threads: int = 0
@@ -83,8 +111,17 @@ class Request:
     seed: int = 0
     force: bool = False
     archive: bool = False
+    methods: tuple[Method, ...] = (Method.PRECISION,)
+    recover: Recover | None = None
+    importance: str = "l2"
+    initial: Path | None = None
+    train_data: str = ""
+    train_minutes: float = 10.0
+    augment: str = ""
+    checkpoint: Path | None = None
 
     def __post_init__(self) -> None:
+        self._check_recovery()
         about = {
             "--preprocess": self.preprocess,
             "--samples": self.samples,
@@ -93,6 +130,26 @@ class Request:
         given = [option for option, value in about.items() if value]
         if given and not self.data:
             raise UsageError(f"{given[0]} is given, but no data", "give --data, too")
+
+    def _check_recovery(self) -> None:
+        """Refuse what would be left out without a word."""
+        if self.recover is Recover.FULL and not self.train_data:
+            hint = "give --train-data: samples, with or without labels, that none of --eval is of"
+            raise UsageError("--recover full trains, but there is nothing to train on", hint)
+        if self.train_data and self.recover is not Recover.FULL:
+            raise UsageError("--train-data is given, but nothing is trained", "add --recover full")
+        if self.recover not in {None, Recover.NONE} and not self.data:
+            raise UsageError(f"--recover {self.recover} needs data", "give --data, too")
+
+    @property
+    def restructures(self) -> bool:
+        """Whether the shape of the graph may change."""
+        return bool({Method.PRUNE, Method.LOWRANK} & set(self.methods))
+
+    @property
+    def recovery(self) -> Recover:
+        """How what is lost is won back."""
+        return self.recover or (Recover.FAST if self.restructures and self.data else Recover.NONE)
 
     @property
     def target(self) -> Path:
