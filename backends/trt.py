@@ -48,6 +48,9 @@ FP16_OPS = BF16_OPS | {
 FUSED_ACTIVATIONS = frozenset(
     {"Relu", "Clip", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "Gelu", "HardSwish", "HardSigmoid"}
 )
+# 2:4 sparse kernels are for float16 and int8 (TensorRT developer guide, "Structured sparsity"), and
+# want channels in multiples of these (cuSPARSELt, which PyTorch's semi-structured tensors follow).
+SPARSE_CHANNELS = {Precision.FP16: 16, Precision.INT8: 32}
 _SHARE = 4  # of a device's memory that one kernel's scratch space may take; Orin's CPU shares it
 
 
@@ -78,6 +81,7 @@ class TensorRT:
             int8_float=Precision.FP16 if Precision.FP16 in runs else Precision.FP32,
             fused_activations=FUSED_ACTIVATIONS,
             int4=Int4Form.DEQUANTIZE if Precision.INT4 in runs else Int4Form.NONE,
+            sparse_2_4=SPARSE_CHANNELS if profile.sparse_2_4 else {},
             static_shapes=True,
         )
 
@@ -107,7 +111,7 @@ class TensorRT:
         sm = _nearest(wanted, toolkit)
         start = time.perf_counter()
         try:
-            engine = toolkit.build(model, Target(sm, workspace_of(profile)))
+            engine = toolkit.build(model, target_of(sm, profile))
         except BackendError as refusal:
             return (Check(CHECK, Status.FAILED, str(refusal)),)
         seconds = time.perf_counter() - start
@@ -133,7 +137,7 @@ class TensorRT:
                 f"no TensorRT here builds for SM{sm} ({profile.title})",
                 f"run `hwc build` on the device; for SM80, 86 and 89 also: {INSTALL}",
             )
-        target = Target(None if toolkit.name == NATIVE else sm, workspace_of(profile))
+        target = target_of(None if toolkit.name == NATIVE else sm, profile)
         built = toolkit.build(model, target)
         with atomic_output(folder / ENGINE, force=True) as path:
             path.write_bytes(built)
@@ -167,8 +171,10 @@ class TensorRT:
     def build_commands(self, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
         """TensorRT's own tool; `hwc build` does the same from Python."""
         limit = workspace_of(profile) >> 20
+        sparse = ["--sparsity=enable"] if profile.sparse_2_4 else []
         command = [
             *("trtexec", f"--onnx={model.name}", "--stronglyTyped", f"--saveEngine={ENGINE}"),
+            *sparse,
             *(f"--memPoolSize=workspace:{limit}", "--skipInference"),
         ]
         return ("# the same as `hwc build`, with TensorRT's own tool:", shlex.join(command))
@@ -197,6 +203,11 @@ def _sm(profile: DeviceProfile) -> int:
             "write it as in 'target: sm87'",
         )
     return int(digits)
+
+
+def target_of(sm: int | None, profile: DeviceProfile) -> Target:
+    """What to build for; the weights say whether a sparse kernel can be had."""
+    return Target(sm, workspace_of(profile), sparse=profile.sparse_2_4 is not None)
 
 
 def _nearest(sm: int, toolkit: Toolkit) -> int:

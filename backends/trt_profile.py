@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from ..toolchain.output import scratch_folder
 from ..toolchain.timing import Spread
 from . import cuda_memory
 from .cuda_memory import Cuda
-from .trt import workspace_of
+from .trt import target_of
 from .trt_runtime import AHEAD_OF_TIME, NATIVE, EngineRunner, Target, Toolkit
 
 HINT = "time the engine with trtexec, and give hwc profile --from-trtexec what it exports"
@@ -68,7 +68,7 @@ class LayerTimer:
             lacks = ", ".join(missing)
             raise BackendError(f"{toolkit.version} cannot time layers: it has no {lacks}", HINT)
         sm = None if toolkit.name == NATIVE else cuda.capability
-        return cls(toolkit, cuda, Target(sm, workspace_of(profile), detailed=True))
+        return cls(toolkit, cuda, replace(target_of(sm, profile), detailed=True))
 
     def time(
         self,

@@ -11,9 +11,9 @@ from ..toolchain.calibration import Range
 from ..toolchain.dialect import Dialect
 from ..toolchain.engine import Array
 from ..toolchain.naming import derived
-from ..toolchain.plan import Plan, Precision
+from ..toolchain.plan import Plan, Precision, Sparsity
 from ..toolchain.slots import Slot, SlotGraph
-from . import quantize
+from . import quantize, sparsify
 from .forms import Forms
 from .legalize_trt import legalize_trt
 from .operands import Operands
@@ -45,7 +45,8 @@ class PlanWriter:
         self.dialect = dialect
         self.ranges = ranges
         self._twin = _same_values(model.graph, ranges)
-        self._weights: dict[str, quantize.Weights] = {}
+        self._weights: dict[tuple[str, str], quantize.Weights] = {}
+        self._sparse: dict[str, Array] = {}
         self._recovered: Mapping[str, Array] = {}
         self._int8_float = DTYPES[dialect.int8_float].numpy()
 
@@ -67,7 +68,7 @@ class PlanWriter:
     def within(self, model: ir.Model, slots: SlotGraph) -> "PlanWriter":
         """A writer of a part of the model; constants are quantised once for it and the whole."""
         part = PlanWriter(model, slots, dialect=self.dialect, ranges=self.ranges)
-        part._twin, part._weights = self._twin, self._weights
+        part._twin, part._weights, part._sparse = self._twin, self._weights, self._sparse
         part._recovered = self._recovered
         return part
 
@@ -84,13 +85,23 @@ class PlanWriter:
 
     def weights(self, node: ir.Node, source: str, extra: int) -> quantize.Weights:
         """The quantised constants of a node that reads `source`; worked out once for all plans."""
-        name = str(node.name)
-        if name not in self._weights:
+        read = (str(node.name), str(node.inputs[1] and node.inputs[1].name))  # dense or sparse
+        if read not in self._weights:
             scale = float(self.mapping(source).scale)
-            self._weights[name] = quantize.weights(
+            self._weights[read] = quantize.weights(
                 node, scale, channels=extra, dtype=self._int8_float
             )
-        return self._weights[name]
+        return self._weights[read]
+
+    def sparse(self, node: ir.Node) -> Array | None:
+        """A node's weight with two of each four at zero; worked out once for all plans.
+
+        None where no kernel skips them.
+        """
+        name = str(node.name)
+        if name not in self._sparse and (array := sparsify.two_four_weight(node)) is not None:
+            self._sparse[name] = array
+        return self._sparse.get(name)
 
     def mapping(self, tensor: str) -> quantize.Affine:
         """The mapping of a tensor; what only moves numbers shares the mapping of its source."""
@@ -132,6 +143,7 @@ class _Writing:
 
     def write(self) -> ir.Model:
         for slot in self.writer.slots.slots:
+            self._sparsify(slot)
             self._slot(slot, self._precision(slot))
         for value in self.forms.changed():
             self._restore(value)
@@ -141,6 +153,15 @@ class _Writing:
     def _precision(self, slot: Slot) -> Precision:
         choice = self.choices.get(slot.name)
         return choice.precision if choice else Precision.FP32
+
+    def _sparsify(self, slot: Slot) -> None:
+        """Let the slot's nodes read 2:4 sparse weights, if so it is planned."""
+        choice = self.choices.get(slot.name)
+        if choice is None or choice.sparsity is not Sparsity.TWO_FOUR:
+            return
+        for node in (self.nodes[name] for name in slot.nodes):
+            if (array := self.writer.sparse(node)) is not None:
+                sparsify.read(node, array, self.graph)
 
     def _slot(self, slot: Slot, precision: Precision) -> None:
         for part in slot.parts:

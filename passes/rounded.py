@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from ..toolchain import kernels
 from ..toolchain.dialect import Dialect
-from ..toolchain.plan import NodeChoice, Precision
-from . import quantize
+from ..toolchain.plan import NodeChoice, Precision, Sparsity
+from . import quantize, sparsify
 from .apply import DTYPES
 from .weight_only import BLOCK, int4_blocks
 
@@ -42,6 +42,8 @@ def rounded_constants(
         array = tensor.numpy().astype(np.float32)
         finite = bool(np.isfinite(array).all())
         held = _rounded(node, array, choice.precision, dialect) if finite else None
+        if finite and value is node.inputs[1] and choice.sparsity is Sparsity.TWO_FOUR:
+            held = sparsify.with_zeros(node, array, held)
         if held is not None:
             found[str(value.name)] = held
     return found

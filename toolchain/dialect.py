@@ -40,6 +40,8 @@ class Dialect:
         int8_channels: An int8 Conv that reads fewer channels than this gets zero channels up to it.
         fused_activations: Activations that a Conv, Gemm or MatMul absorbs, in any precision.
         int4: How 4-bit weights are written.
+        sparse_2_4: The precisions in which kernels skip 2:4 sparse weights, and what their input
+            and output channels must be multiples of.
         static_shapes: The runtime needs every dimension fixed.
         operators: What the runtime reads; None where it reads all of ONNX up to `opset_max`.
     """
@@ -59,5 +61,6 @@ class Dialect:
     int8_channels: int = 1
     fused_activations: frozenset[str] = frozenset()
     int4: Int4Form = Int4Form.NONE
+    sparse_2_4: Mapping[Precision, int] = field(default_factory=dict)
     static_shapes: bool = False
     operators: OperatorTable | None = None

@@ -9,21 +9,25 @@ import onnx_ir as ir
 from . import kernels
 from .dialect import Dialect, Int4Form
 from .operators import DEFAULT_DOMAINS
-from .plan import NodeChoice, Precision
+from .plan import NodeChoice, Precision, Sparsity
 from .slots import Edge, Slot, SlotGraph, Work
+from .sparse.nodes import has_sparse_kernel
 
 ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add"})
 _FLOAT_KERNELS = frozenset({Precision.FP16, Precision.BF16})
 INT4_MIN_DEPTH = 32  # one block of weights along K
 
 
-def find_slots(model: ir.Model, dialect: Dialect, precisions: Sequence[Precision]) -> SlotGraph:
+def find_slots(
+    model: ir.Model, dialect: Dialect, precisions: Sequence[Precision], *, sparse: bool = False
+) -> SlotGraph:
     """Group the float nodes of the main graph into slots, in topological order.
 
     Args:
         model: The graph, with the shape and type of every float tensor (`observe.annotate`).
         dialect: What the backend can write.
         precisions: What the device can run.
+        sparse: Whether 2:4 sparse weights are offered where the backend has kernels for them.
     """
     taken: set[ir.Node] = set()
     slots: list[Slot] = []
@@ -32,7 +36,8 @@ def find_slots(model: ir.Model, dialect: Dialect, precisions: Sequence[Precision
             continue
         group = _group(node, dialect)
         taken.update(group)
-        slots.append(_slot(group, dialect, precisions))
+        slot = _slot(group, dialect, precisions)
+        slots.append(_with_sparse(slot, group[0], dialect) if sparse else slot)
     return SlotGraph(tuple(slots), tuple(_edges(model.graph, slots)))
 
 
@@ -102,7 +107,7 @@ def _merged(slots: Sequence[Slot]) -> Slot:
     anchor = max(slots, key=lambda slot: slot.work.macs)
     written = [tensor for slot in slots for tensor in slot.outputs]
     read = dict.fromkeys(tensor for slot in slots for tensor in slot.inputs)
-    legal = tuple(c for c in anchor.choices if all(c in slot.choices for slot in slots))
+    legal = tuple(c for c in anchor.choices if all(_follows(slot, c) for slot in slots))
     return Slot(
         name=anchor.name,
         op=anchor.op,
@@ -122,6 +127,11 @@ def _merged(slots: Sequence[Slot]) -> Slot:
         kept=next((slot.kept for slot in slots if slot.kept), ""),
         hidden=tuple(tensor for slot in slots for tensor in slot.hidden),
     )
+
+
+def _follows(slot: Slot, choice: NodeChoice) -> bool:
+    """Whether a slot may run in a choice of one that it is merged with; weights are no matter."""
+    return choice in slot.choices or NodeChoice(choice.precision) in slot.choices
 
 
 def _merged_edges(graph: SlotGraph, home: Sequence[int], order: Sequence[int]) -> Iterator[Edge]:
@@ -197,6 +207,17 @@ def _choices(
     legal = [p for p in precisions if p is not Precision.FP32 and _legal(nodes, p, dialect)]
     reason = "" if legal else f"{dialect.name} has no lower precision for {node.op_type}"
     return (NodeChoice(), *(NodeChoice(p) for p in legal)), reason
+
+
+def _with_sparse(slot: Slot, anchor: ir.Node, dialect: Dialect) -> Slot:
+    """A slot that may also run on 2:4 sparse weights, in each precision that has kernels for it."""
+    choices: list[NodeChoice] = []
+    for choice in slot.choices:
+        choices.append(choice)
+        multiple = dialect.sparse_2_4.get(choice.precision)
+        if multiple and has_sparse_kernel(anchor, multiple):
+            choices.append(replace(choice, sparsity=Sparsity.TWO_FOUR))
+    return replace(slot, choices=tuple(choices))
 
 
 def _kept(node: ir.Node) -> str:

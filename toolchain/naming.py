@@ -3,7 +3,9 @@
 import onnx_ir as ir
 
 _MARK = "__"
-FORMS = frozenset({"q", "dq", "pad", "raw", "fp32", "fp16", "bf16", "q8", "q4", "scale", "zero"})
+FORMS = frozenset(
+    {"q", "dq", "pad", "raw", "fp32", "fp16", "bf16", "q8", "q4", "scale", "sparse", "zero"}
+)
 
 
 def derived(tensor: str, form: str) -> str:

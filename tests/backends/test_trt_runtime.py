@@ -143,8 +143,7 @@ def test_ctrl_c_stops_the_build_and_waits_for_it(
 
 def test_flags_are_bits_by_name() -> None:
     members = {"STRONGLY_TYPED": 1, "EXPLICIT_BATCH": 0}
-    old = SimpleNamespace(NetworkDefinitionCreationFlag=SimpleNamespace(__members__=members))
-    new = SimpleNamespace(NetworkDefinitionCreationFlag=SimpleNamespace(__members__={}))
+    old, new = SimpleNamespace(__members__=members), SimpleNamespace(__members__={})
     assert trt_runtime._flags(old, "STRONGLY_TYPED", "GONE") == 2  # noqa: SLF001 - no public way
     assert trt_runtime._flags(new, "STRONGLY_TYPED", "GONE") == 0  # noqa: SLF001 - no public way
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hwc.toolchain.dialect import Dialect, Int4Form
-from hwc.toolchain.find_slots import merge_slots, withdraw
+from hwc.toolchain.find_slots import find_slots, merge_slots, withdraw
 from hwc.toolchain.plan import Precision
 from hwc.toolchain.slots import Edge, Slot, SlotGraph, Work
 
@@ -419,3 +419,78 @@ def test_a_precision_is_withdrawn_from_what_touches_a_tensor(find: FindSlots) ->
     assert [slot.kept for slot in (a, b, c)] == ["it handles infinite numbers"] * 2 + [""]
     assert exp == graph.slots[3]
     assert withdraw(graph, Precision.INT8, set()) == graph
+
+
+SPARSE = replace(
+    FULL,
+    ops={Precision.INT8: INT8, Precision.FP16: INT8 | {"Relu"}},
+    fused_activations=frozenset(),
+    sparse_2_4={Precision.FP16: 16, Precision.INT8: 32},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        pytest.param(
+            "g (float[1,32,4,4] x) => (float[1,64,4,4] y) <float[64,32,1,1] w> { y = Conv(x, w) }",
+            ["fp32", "fp16", "fp16 2:4", "int8", "int8 2:4"],
+            id="a conv",
+        ),
+        pytest.param(
+            "g (float[1,16,4,4] x) => (float[1,64,4,4] y) <float[64,16,1,1] w> { y = Conv(x, w) }",
+            ["fp32", "fp16", "fp16 2:4", "int8"],
+            id="too few input channels for int8",
+        ),
+        pytest.param(
+            "g (float[1,32,4,4] x) => (float[1,8,4,4] y) <float[8,32,1,1] w> { y = Conv(x, w) }",
+            ["fp32", "fp16", "int8"],
+            id="too few output channels",
+        ),
+        pytest.param(
+            """g (float[1,64,4,4] x) => (float[1,64,4,4] y) <float[64,32,1,1] w>
+            { y = Conv<group = 2>(x, w) }""",
+            ["fp32", "fp16", "int8"],
+            id="groups",
+        ),
+        pytest.param(
+            "g (float[4,64] x) => (float[4,32] y) <float[32,64] w> { y = Gemm<transB=1>(x, w) }",
+            ["fp32", "fp16", "fp16 2:4", "int8", "int8 2:4"],
+            id="a gemm",
+        ),
+        pytest.param(
+            "g (float[4,32] a, float[32,32] b) => (float[4,32] y) { y = MatMul(a, b) }",
+            ["fp32", "fp16", "int8"],
+            id="a product of two activations",
+        ),
+        pytest.param(
+            "g (float[4,32] x) => (float[4,32] y) <float[32] w> { y = Mul(x, w) }",
+            ["fp32", "fp16", "int8"],
+            id="no product",
+        ),
+    ],
+)
+def test_sparse_kernels_are_offered_where_they_are_and_asked_for(
+    text: str, offered: list[str], subject: Callable[..., "Subject"]
+) -> None:
+    bench = subject(f"{OPSET} {text}", SPARSE)
+    dense = [kind for kind in offered if "2:4" not in kind]
+    precisions = (Precision.FP32, Precision.FP16, Precision.INT8)
+    for ask, wanted in ((True, offered), (False, dense)):
+        (slot,) = find_slots(bench.model, SPARSE, precisions, sparse=ask).slots
+        assert [choice.kernel for choice in slot.choices] == wanted
+    (slot,) = find_slots(bench.model, FULL, precisions, sparse=True).slots
+    assert [choice.kernel for choice in slot.choices] == dense  # a backend without such kernels
+
+
+def test_a_sparse_conv_keeps_its_choices_with_what_is_merged_into_it(
+    subject: Callable[..., "Subject"],
+) -> None:
+    bench = subject(
+        f"""{OPSET} g (float[1,32,4,4] x) => (float[1,32,4,4] y) <float[32,32,1,1] w>
+        {{ c = Conv(x, w) y = Relu(c) }}""",
+        SPARSE,
+    )
+    graph = find_slots(bench.model, SPARSE, (Precision.FP32, Precision.FP16), sparse=True)
+    (slot,) = merge_slots(graph, {1}).slots
+    assert [choice.kernel for choice in slot.choices] == ["fp32", "fp16", "fp16 2:4"]

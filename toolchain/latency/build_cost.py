@@ -8,7 +8,7 @@ import numpy as np
 from ..device import DeviceProfile
 from ..errors import InputError
 from ..origin import Origin
-from ..plan import NodeChoice, Precision
+from ..plan import NodeChoice, Precision, Sparsity
 from ..slots import Slot, SlotGraph
 from .borrow import Borrower, Known
 from .borrow_lines import BoundaryBorrower, KnownBoundary, Line
@@ -29,7 +29,7 @@ Convert = Callable[[int, Precision, Precision], Price]
 def covers(table: LatencyTable, setting: Setting, graph: SlotGraph) -> bool:
     """Whether the table holds every kernel of the graph in every choice."""
     have = {(row.key, row.choice) for row in table.kernels(setting)}
-    wanted = {(slot.key, c.precision.value) for slot in graph.slots for c in slot.choices}
+    wanted = {(slot.key, c.kernel) for slot in graph.slots for c in slot.choices}
     return wanted | {(fixed_key(graph), FIXED)} <= have
 
 
@@ -75,6 +75,7 @@ class _Rows:
         self._where = str(table.path)
         self._profile = profile
         self._fixed = {row.key: row.timing.median_us for row in rows if row.choice == FIXED}
+        self._choices = {row.choice for row in rows}
         self._kernels = Borrower.fit(
             Known(row.key, row.kind, row.work, row.choice, row.timing.median_us)
             for row in rows
@@ -88,10 +89,16 @@ class _Rows:
         self._boundaries = BoundaryBorrower.fit(boundaries)
 
     def kernel(self, slot: Slot, choice: NodeChoice) -> Price:
-        """The time of a slot; what rides on another takes none of its own."""
+        """The time of a slot; what rides on another takes none of its own.
+
+        A sparse kernel is not offered where none was measured: what the dense one takes says
+        nothing of it.
+        """
         if slot.rides:
             return 0.0, Origin.MEASURED
-        name = choice.precision.value
+        name = choice.kernel
+        if choice.sparsity is not Sparsity.DENSE and name not in self._choices:
+            return np.inf, Origin.ESTIMATED
         found = self._kernels.time(slot.key, slot.kind, slot.work, name)
         if found is not None:
             known = (slot.key, name) in self._kernels.known
@@ -139,8 +146,9 @@ def refined(cost: CostModel, measured: Measurement) -> CostModel:
     node_us, boundary_us = cost.node_us.copy(), cost.boundary_us.copy()
     int8, fp32 = FORMATS.index(Precision.INT8), FORMATS.index(Precision.FP32)
     for time in measured.slots:
-        choices = cost.graph.slots[time.slot].choices
-        node_us[time.slot, choices.index(time.choice)] = time.us.median
+        for k, choice in enumerate(cost.graph.slots[time.slot].choices):
+            if choice.kernel == time.choice.kernel:
+                node_us[time.slot, k] = time.us.median
     for edge in measured.edges:
         before, after = FORMATS.index(edge.source), FORMATS.index(edge.target)
         boundary_us[edge.edge, before, after] = edge.us.median

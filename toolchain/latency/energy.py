@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..device import DeviceProfile
-from ..plan import NodeChoice
+from ..plan import NodeChoice, Sparsity
 from ..slots import Work
 from .estimate import estimate_us, executed, load, rates, touched
 from .roofline import from_memory
@@ -74,6 +74,7 @@ def work_joules(
     if profile.power is None:
         raise ValueError(f"{profile.name} says nothing about power")
     work, precision = touched(work, kind), executed(choice.precision, profile)
+    sparse = sparse or choice.sparsity is Sparsity.TWO_FOUR
     limits = rates(kind, precision, profile, sparse=sparse)
     far = from_memory(load(work, precision, sparse=sparse and work.weights > 0), limits)
     picojoules = 2 * work.macs * profile.power.pj_per_op[precision].value

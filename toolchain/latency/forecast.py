@@ -8,7 +8,7 @@ import numpy as np
 
 from ..device import DeviceProfile
 from ..origin import Origin
-from ..plan import NodeChoice, Precision
+from ..plan import NodeChoice, Precision, Sparsity
 from ..slots import Slot, SlotGraph
 from .bound import Bound, bound_of
 from .cost import Breakdown
@@ -140,7 +140,12 @@ def forecast(
         conversions_us=sum(part.us for part in parts.boundaries),
         fixed_us=parts.fixed_us,
         energy=_energy(graph.slots, kernels, latency, profile),
-        memory=memory(graph, weights, [kernel.precision for kernel in kernels], sparse=sparse),
+        memory=memory(
+            graph,
+            weights,
+            [kernel.precision for kernel in kernels],
+            sparse=[s for s, kernel in enumerate(kernels) if kernel.sparse],
+        ),
     )
 
 
@@ -182,7 +187,8 @@ def _sparse(parts: Breakdown, slots: Sequence[Slot], profile: DeviceProfile) -> 
     """The slots that are faster with 2:4 sparse weights, and by how many microseconds."""
     gains = {}
     for s, (slot, part) in enumerate(zip(slots, parts.slots, strict=True)):
-        if slot.kind not in SPARSE_KINDS or part.choice.precision is Precision.INT4:
+        priced = part.choice.sparsity is Sparsity.TWO_FOUR
+        if priced or slot.kind not in SPARSE_KINDS or part.choice.precision is Precision.INT4:
             continue
         what = (slot.work, slot.kind, part.choice, profile)
         gain = estimate_us(*what).us - estimate_us(*what, sparse=True).us
@@ -199,7 +205,7 @@ def _kernels(
             slot=slot.name,
             op=slot.op,
             precision=executed(part.choice.precision, profile),
-            sparse=s in sparse,
+            sparse=s in sparse or part.choice.sparsity is Sparsity.TWO_FOUR,
             us=part.us,
             origin=part.source,
             bound=bound_of(slot.work, slot.kind, part.choice, profile) if part.us else None,

@@ -86,7 +86,7 @@ def kernel_rows(graph: SlotGraph, measured: Measurement, setting: Setting) -> It
     seen: dict[tuple[str, str], list[tuple[Slot, Spread]]] = {}
     for time in measured.slots:
         slot = graph.slots[time.slot]
-        seen.setdefault((slot.key, time.choice.precision.value), []).append((slot, time.us))
+        seen.setdefault((slot.key, time.choice.kernel), []).append((slot, time.us))
     for time in measured.alone:
         slot = graph.slots[time.slot]
         seen.setdefault((slot.key, ALONE), []).append((slot, time.us))

@@ -104,7 +104,7 @@ class Tables:
 
     def _rank(self, path: Path, setting: Setting, graph: SlotGraph) -> tuple[int, str, int]:
         """The better, the more of the graph it holds; then the newer runtime, then one thread."""
-        wanted = {(slot.key, choice.precision) for slot in graph.slots for choice in slot.choices}
+        wanted = {(slot.key, choice.kernel) for slot in graph.slots for choice in slot.choices}
         with LatencyTable.open(path) as table:
             have = sum((row.key, row.choice) in wanted for row in table.kernels(setting))
         return have, setting.version, -setting.threads
@@ -137,10 +137,12 @@ def _ranges(
     )
 
     def of(slot: Slot, choice: NodeChoice, us: float, origin: str) -> tuple[float, float]:
-        timing = timings.get((slot.key, choice.precision))
+        if not np.isfinite(us):  # not offered
+            return us, us
+        timing = timings.get((slot.key, choice.kernel))
         if origin == Origin.MEASURED:
             return (timing.p10_us, timing.p90_us) if timing and us else (us, us)
-        found = borrower.time(slot.key, slot.kind, slot.work, choice.precision)
+        found = borrower.time(slot.key, slot.kind, slot.work, choice.kernel)
         if origin == Origin.BORROWED and found and found.low < found.high:  # else: of one row only
             return found.low, found.high
         return us * error[0], us * error[1]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..plan import NodeChoice, Plan, Precision
-from ..slots import SlotGraph
+from ..slots import Slot, SlotGraph
 
 MIXED_COMPILE = 4  # mixed probes that a compilation makes for a model without measured rows
 MIXED_PROFILE = 10  # those of `hwc profile`, whose rows others rest on
@@ -15,12 +15,12 @@ _SWITCH = 0.35  # chance that a mixed probe changes precision from one slot to t
 
 def probe_plans(graph: SlotGraph, mixed: int = MIXED_COMPILE, seed: int = 0) -> list[Plan]:
     """The builds worth measuring; the first is all fp32, and more probes begin with the fewer."""
-    seen = {c.precision for slot in graph.slots for c in slot.choices}
-    precisions = sorted(seen | {Precision.FP32})
-    plans = [uniform(graph, precision) for precision in precisions]
-    if len(precisions) > 1:
+    seen = {c.computed for slot in graph.slots for c in slot.choices} | {NodeChoice()}
+    kinds = sorted(seen, key=lambda choice: choice.kernel)
+    plans = [_everywhere(graph, choice) for choice in kinds]
+    if len(kinds) > 1:
         rng = np.random.default_rng(seed)
-        plans += [_mixed(graph, precisions, rng) for _ in range(mixed)]
+        plans += [_mixed(graph, kinds, rng) for _ in range(mixed)]
     return list(dict.fromkeys(plans))
 
 
@@ -33,17 +33,26 @@ def held_out(graph: SlotGraph, count: int) -> list[Plan]:
 
 def uniform(graph: SlotGraph, precision: Precision) -> Plan:
     """Every slot in one precision, or in fp32 where it has no such choice."""
-    choice = NodeChoice(precision)
-    return Plan.of((s.name, choice if choice in s.choices else s.choices[0]) for s in graph.slots)
+    return _everywhere(graph, NodeChoice(precision))
 
 
-def _mixed(graph: SlotGraph, precisions: Sequence[Precision], rng: np.random.Generator) -> Plan:
-    """Runs of neighbouring slots in one precision, at random."""
-    current = precisions[int(rng.integers(len(precisions)))]
+def _everywhere(graph: SlotGraph, choice: NodeChoice) -> Plan:
+    """Every slot in one choice, or in what is nearest to it."""
+    return Plan.of((slot.name, _nearest(slot, choice)) for slot in graph.slots)
+
+
+def _mixed(graph: SlotGraph, kinds: Sequence[NodeChoice], rng: np.random.Generator) -> Plan:
+    """Runs of neighbouring slots in one kind of kernel, at random."""
+    current = kinds[int(rng.integers(len(kinds)))]
     pairs = []
     for slot in graph.slots:
         if rng.random() < _SWITCH:
-            current = precisions[int(rng.integers(len(precisions)))]
-        choice = NodeChoice(current)
-        pairs.append((slot.name, choice if choice in slot.choices else slot.choices[0]))
+            current = kinds[int(rng.integers(len(kinds)))]
+        pairs.append((slot.name, _nearest(slot, current)))
     return Plan.of(pairs)
+
+
+def _nearest(slot: Slot, choice: NodeChoice) -> NodeChoice:
+    """The choice itself, else its precision with all weights, else fp32."""
+    wanted = (choice, NodeChoice(choice.precision), slot.choices[0])
+    return next(it for it in wanted if it in slot.choices)

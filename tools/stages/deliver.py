@@ -177,7 +177,7 @@ def _rows(problem: Problem, plan: Plan, seen: Measurement | None) -> tuple[SlotR
     for row, slot in enumerate(problem.graph.slots):
         times = _figures(slot, problem.cost.node_us[row])
         losses = _figures(slot, problem.drops[row]) if known else {}
-        choice = chosen[slot.name].precision.value
+        choice = chosen[slot.name].kernel
         why = _why(choice, times, losses)
         us = in_place.get(row)
         rows.append(
@@ -187,19 +187,22 @@ def _rows(problem: Problem, plan: Plan, seen: Measurement | None) -> tuple[SlotR
 
 
 def node_counts(slots: SlotGraph, plan: Plan) -> dict[str, int]:
-    """How many nodes run in each precision."""
+    """How many nodes run in each kind of kernel, such as `int8`."""
     chosen = plan.as_dict()
     counts: dict[str, int] = {}
     for slot in slots.slots:
-        name = chosen[slot.name].precision.value
+        name = chosen[slot.name].kernel
         counts[name] = counts.get(name, 0) + len(slot.nodes)
     return counts
 
 
 def _figures(slot: Slot, figures: npt.NDArray[np.float64]) -> dict[str, float]:
-    """The finite figures of a slot's choices, by precision."""
-    pairs = zip(slot.choices, figures, strict=False)
-    return {c.precision.value: float(figure) for c, figure in pairs if np.isfinite(figure)}
+    """The finite figures of a slot's choices, by kernel; of equal kernels the first's."""
+    found: dict[str, float] = {}
+    for choice, figure in zip(slot.choices, figures, strict=False):
+        if np.isfinite(figure):
+            found.setdefault(choice.kernel, float(figure))
+    return found
 
 
 def _why(choice: str, times: dict[str, float], losses: dict[str, float]) -> str:

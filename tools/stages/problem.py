@@ -71,5 +71,5 @@ def weight_bytes(slots: SlotGraph) -> npt.NDArray[np.int64]:
     table = np.zeros((len(slots.slots), most), np.int64)
     for row, slot in enumerate(slots.slots):
         for column, choice in enumerate(slot.choices):
-            table[row, column] = slot.work.weights * choice.precision.weight_bits // 8
+            table[row, column] = slot.work.weights * choice.weight_bits // 8
     return table

@@ -228,7 +228,7 @@ def _sizes(graph: SlotGraph) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     table = np.zeros((len(graph.slots), most), np.int64)
     for i, slot in enumerate(graph.slots):
         for k, choice in enumerate(slot.choices):
-            table[i, k] = slot.work.weights * choice.precision.weight_bits // 8
+            table[i, k] = slot.work.weights * choice.weight_bits // 8
     return table
 
 
