@@ -65,6 +65,15 @@ class Linear:
             return Axis(1, len(self.shape), self.shape[1] * self.groups)
         return Axis(-1, rank(self.node.outputs[0]), self.shape[1 - self._in_axis])
 
+    def grouped(self) -> Array:
+        """The weight in float64, shape (groups, inputs a group, outputs a group, taps)."""
+        weight = self._weight()
+        if is_op(self.node, "Conv"):
+            weight = weight.swapaxes(1, 2)
+        elif not is_op(self.node, *CONVS):
+            weight = (weight.T if self._in_axis else weight)[None]
+        return weight.reshape(*weight.shape[:3], -1)
+
     def then(self, scale: Vector, shift: Vector, editor: Editor) -> str:
         """Let the node compute `scale * y + shift` of what it computed.
 
