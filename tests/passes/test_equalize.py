@@ -1,4 +1,4 @@
-"""Cross-layer equalisation: weights of equal size, the same function, and nothing where no pair is."""
+"""Cross-layer equalisation: weights of equal size, the same function, nothing without a pair."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Outlier channels of activations move into weights: the same function, and int8 keeps more of it."""
+"""Outlier channels of activations move into weights: the same function, of which int8 keeps more."""
 
 from collections.abc import Callable
 from itertools import pairwise
