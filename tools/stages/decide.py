@@ -23,7 +23,7 @@ from ...toolchain.observe import annotate, observer
 from ...toolchain.plan import Plan, Precision
 from ...toolchain.progress import Progress
 from ...toolchain.slots import SlotGraph
-from ..request import Request
+from ..request import Method, Request
 from . import price
 from .prepare import Prepared
 from .price import THREADS, Meter
@@ -129,7 +129,8 @@ def find_space(
     precisions, notes = _precisions(request, target, prepared)
     with progress.stage("find the decisions"):
         seen = annotate(prepared.model, reference, prepared.feeds)
-        slots = find_slots(seen, target.dialect, precisions)
+        sparse = Method.SPARSITY in request.methods
+        slots = find_slots(seen, target.dialect, precisions, sparse=sparse)
         if target.runtime is not None and _to_choose(slots):
             ran = target.runtime.running_graph(prepared.model, prepared.feeds)
             slots = merge_slots(slots, own_kernels(ran, slots))

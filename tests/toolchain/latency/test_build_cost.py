@@ -23,8 +23,9 @@ from hwc.toolchain.latency.probes import probe_plans
 from hwc.toolchain.latency.table import LatencyTable, Mode
 from hwc.toolchain.latency.timing import Setting
 from hwc.toolchain.origin import Origin
-from hwc.toolchain.plan import NodeChoice, Plan, Precision
-from hwc.toolchain.slots import Edge, SlotGraph
+from hwc.toolchain.plan import NodeChoice, Plan, Precision, Sparsity
+from hwc.toolchain.slots import Edge, SlotGraph, Work
+from hwc.toolchain.timing import Spread
 
 if TYPE_CHECKING:
     from hwc.tests.toolchain.latency.conftest import Machine
@@ -220,3 +221,84 @@ def test_a_profile_gives_estimates_that_say_so(machine: MakeMachine, device: str
         assert cost.node_us[0, choices.index(best)] == pytest.approx(wanted)
     diagonal = np.einsum("eii->ei", cost.boundary_us)
     assert not diagonal.any()
+
+
+SPARSE = NodeChoice(Precision.INT8, Sparsity.TWO_FOUR)
+
+
+def with_choices(graph: SlotGraph, *more: NodeChoice) -> SlotGraph:
+    """The same slots, those with a choice with more of them."""
+    slots = (
+        replace(s, choices=(*s.choices, *more)) if len(s.choices) > 1 else s for s in graph.slots
+    )
+    return SlotGraph(tuple(slots), graph.edges)
+
+
+def test_storage_has_no_price_of_its_own(machine: MakeMachine, tmp_path: Path) -> None:
+    made = machine()
+    dense = model_of(made, tmp_path / "t.sqlite")
+    graph = with_choices(made.graph, NodeChoice(Precision.INT8, storage="int4"))
+    with LatencyTable.open(tmp_path / "t.sqlite") as table:
+        assert covers(table, SETTING, graph)
+        cost = from_table(graph, table, SETTING)
+    for s, slot in enumerate(graph.slots):
+        if len(slot.choices) > 1:
+            assert cost.node_us[s, -1] == dense.node_us[s, made.graph.slots[s].choices.index(INT8)]
+    assert probe_plans(graph) == probe_plans(made.graph)
+
+
+def test_no_sparse_kernel_is_offered_where_none_was_measured(
+    machine: MakeMachine, tmp_path: Path
+) -> None:
+    made = machine()
+    dense = model_of(made, tmp_path / "t.sqlite")
+    graph = with_choices(made.graph, SPARSE)
+    with LatencyTable.open(tmp_path / "t.sqlite") as table:
+        assert not covers(table, SETTING, graph)
+        cost = from_table(graph, table, SETTING, profile=load_profile("a100"))
+    chosen = [s for s, slot in enumerate(graph.slots) if SPARSE in slot.choices]
+    assert chosen
+    assert np.isinf(cost.node_us[chosen, [len(graph.slots[s].choices) - 1 for s in chosen]]).all()
+    width = dense.node_us.shape[1]
+    assert np.array_equal(cost.node_us[:, :width], dense.node_us)
+
+
+def test_sparse_kernels_have_rows_of_their_own(machine: MakeMachine, tmp_path: Path) -> None:
+    made = machine()
+    model_of(made, tmp_path / "t.sqlite")
+    graph = with_choices(made.graph, SPARSE)
+    sparse = next(plan for plan in probe_plans(graph) if "int8 2:4" in plan.counts())
+    names = {s.name: INT8 if SPARSE in s.choices else FP32 for s in graph.slots}
+    (found,) = made.measure([Plan.of(names)])
+    slots = tuple(
+        replace(t, choice=sparse.as_dict()[graph.slots[t.slot].name], us=halved(t.us))
+        for t in found.slots
+    )
+    with LatencyTable.open(tmp_path / "t.sqlite", Mode.WRITE) as table:
+        store(table, SETTING, graph, replace(found, plan=sparse, slots=slots), path="model.onnx")
+        assert covers(table, SETTING, graph)
+        cost = from_table(graph, table, SETTING)
+    for s, slot in enumerate(graph.slots):
+        if SPARSE in slot.choices:
+            where = slot.choices.index(SPARSE)
+            assert cost.node_us[s, where] == slots[s].us.median
+            assert cost.node_source[s, where] == Origin.MEASURED
+
+
+def halved(us: Spread) -> Spread:
+    """Half of a time."""
+    return Spread(us.median / 2, us.p10 / 2, us.p90 / 2)
+
+
+def test_an_estimate_takes_the_faster_of_the_sparse_and_the_dense_kernel() -> None:
+    slow = load_profile("a100")
+    assert slow.sparse_2_4 is not None
+    assert slow.sparse_2_4.value < 1.0
+    fast = replace(slow, sparse_2_4=replace(slow.sparse_2_4, value=2.0))
+    busy = Work(macs=10**11, weights=10**6, reads=10**6, writes=10**6)
+    dense = estimate_us(busy, "gemm", INT8, slow).us
+    assert estimate_us(busy, "gemm", SPARSE, slow).us == dense
+    assert dense / 2.2 < estimate_us(busy, "gemm", SPARSE, fast).us < dense / 1.8
+    loading = Work(macs=10**6, weights=10**8, reads=1000, writes=1000)
+    sparse, dense = (estimate_us(loading, "gemm", it, slow).us for it in (SPARSE, INT8))
+    assert sparse < dense  # half of the weights are not read

@@ -16,8 +16,10 @@ from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import NodeChoice, Plan, Precision
 from hwc.toolchain.progress import Silent
 from hwc.toolchain.timing import Spread
+from hwc.tools.request import Method
 from hwc.tools.stages import price as stage
 from hwc.tools.stages.decide import Decisions, decide, find_space, plan_fp32, reference
+from hwc.tools.stages.problem import weight_bytes
 
 if TYPE_CHECKING:
     from hwc.tests.tools.stages.conftest import Begun
@@ -126,3 +128,31 @@ def test_a_table_that_was_measured_on_the_device_prices_its_plans(
         column = slot.choices.index(chosen[slot.name])
         assert found.cost.node_us[row, column] == pytest.approx(123.0)
         assert found.cost.node_source[row, column] == Origin.MEASURED
+
+
+def test_sparse_weights_are_a_choice_where_asked_for_and_the_device_has_kernels(
+    begin: Begin,
+) -> None:
+    methods = (Method.PRECISION, Method.SPARSITY)
+    for device, asked, offered in (
+        ("a100", methods, {"fp16 2:4", "int8 2:4"}),
+        ("a100", (Method.PRECISION,), set()),
+        ("host", methods, set()),
+    ):
+        begun = begin(device, methods=asked)
+        slots = find_space(begun.request, begun.target, begun.prepared, Silent()).slots
+        kinds = {choice.kernel for slot in slots.slots for choice in slot.choices}
+        assert {kind for kind in kinds if "2:4" in kind} == offered
+
+
+def test_sparse_weights_are_smaller_and_their_times_are_estimates(begin: Begin) -> None:
+    begun = begin("a100", methods=(Method.PRECISION, Method.SPARSITY))
+    decisions = decide(begun.request, begun.target, begun.prepared, Silent())
+    sizes = weight_bytes(decisions.slots)
+    for s, slot in enumerate(decisions.slots.slots):
+        kinds = {choice.kernel: k for k, choice in enumerate(slot.choices)}
+        if "int8 2:4" in kinds:
+            sparse, dense = kinds["int8 2:4"], kinds["int8"]
+            assert sizes[s, sparse] == slot.work.weights * 5 // 8
+            assert decisions.cost.node_source[s, sparse] == Origin.ESTIMATED
+            assert decisions.cost.node_us[s, sparse] <= decisions.cost.node_us[s, dense]
