@@ -21,10 +21,11 @@ from .equalize import note_of, tame
 from .journal import Note, Noted, done, kept
 from .linear import Linear
 from .links import LINEAR, Link, find_links
-from .match import is_op
+from .match import constant, is_op, split_constant
 
 ALPHAS = tuple(round(0.05 * step, 2) for step in range(21))
 _ACTIVATION_STEPS, _WEIGHT_STEPS = 255, 127
+_KERNEL = 0.5  # the same where the rewrite costs a kernel: 3 dB
 # An error of a weight is the same at every position, where those of activations average out: taken
 # as independent, alpha is chosen too high by far (measured: 1.3 dB lost on a ViT, with 4 only 0.3,
 # while a BERT that gains 2.8 dB still gains 2.6).
@@ -66,7 +67,7 @@ def smooth(
         if any(tensor not in channels for tensor in link.tensors):
             notes.append(kept(node, "the ranges of its input are not known, or not finite"))
             continue
-        chosen = best_alpha(link, channels) if alpha is None else alpha
+        chosen = best_alpha(link, channels, (alpha,) if alpha is not None else ALPHAS)
         if chosen is None:
             notes.append(kept(node, "no factors are expected to lower the error of 8 bits"))
             continue
@@ -86,6 +87,44 @@ def twin_norms(model: ir.Model, opset_max: int) -> Noted:
     editor = Editor(copy, opset_max)
     notes = [_twin(node, editor) for node in list(copy.graph) if _is_tied(node)]
     return Noted.of(copy, notes)
+
+
+def insert_scales(model: ir.Model, opset_max: int) -> Noted:
+    """A copy in which matrix products whose input cannot be scaled read it times one.
+
+    That Mul is one more kernel, so `smooth` scales it only where much is gained, as behind a GELU;
+    where it is left as it is, `remove_noops` takes it out again.
+    """
+    copy = model.clone()
+    editor = Editor(copy, opset_max)
+    taken = {reader.node for link in find_links(copy).links for reader in link.readers}
+    notes: list[Note] = []
+    for node in list(copy.graph):
+        if node in taken or not is_op(node, "MatMul", "Gemm"):
+            continue
+        linear = Linear.of(node)
+        value = node.inputs[0]
+        if isinstance(linear, Linear) and value is not None and value.producer() is not None:
+            users = [(user, index) for user, index in value.uses() if _reads(user, index)]
+            taken.update(user for user, _ in users)
+            _insert(value, users, linear.into.channels, editor)
+            notes.append(done(node, f"{value.name} can be scaled by a Mul of its own"))
+    return Noted.of(copy, notes)
+
+
+def _insert(
+    value: ir.Value, users: list[tuple[ir.Node, int]], channels: int, editor: Editor
+) -> None:
+    """Let the users read `value` times one."""
+    ones = editor.initializer(np.ones(channels, np.float32), f"{value.name}.scale")
+    name = editor.unique(f"{value.name}.smooth")
+    out = ir.Value(name=name, type=value.type, shape=value.shape)
+    made = ir.node("Mul", [value, ones], outputs=[out], name=name)
+    producer = value.producer()
+    if producer is not None:
+        editor.graph.insert_after(producer, made)
+    for user, index in users:
+        user.replace_input_with(index, out)
 
 
 def _is_tied(node: ir.Node) -> bool:
@@ -116,12 +155,29 @@ def _twin(norm: ir.Node, editor: Editor) -> Note:
     return done(norm, "its linear readers have a twin of it, which can be scaled")
 
 
-def best_alpha(link: Link, channels: Mapping[str, ChannelRanges]) -> float | None:
-    """The alpha of the least expected error; None where no factors do as well."""
+def best_alpha(
+    link: Link, channels: Mapping[str, ChannelRanges], alphas: tuple[float, ...] = ALPHAS
+) -> float | None:
+    """The alpha of the least expected error; None where it is not worth it.
+
+    A single alpha is taken as it is, but for a Mul that is only there to be scaled.
+    """
+    inserted = _is_inserted(link)
+    if len(alphas) == 1 and not inserted:
+        return alphas[0]
     plain = _expected_error(link, channels, np.ones(link.channels))
-    errors = [_expected_error(link, channels, _factors(link, channels, a)) for a in ALPHAS]
+    errors = [_expected_error(link, channels, _factors(link, channels, a)) for a in alphas]
     best = int(np.argmin(errors))
-    return ALPHAS[best] if errors[best] < _GAIN * plain else None
+    return alphas[best] if errors[best] < (_KERNEL if inserted else _GAIN) * plain else None
+
+
+def _is_inserted(link: Link) -> bool:
+    """Whether the channels are written by a Mul by ones alone."""
+    if len(link.writers) != 1 or not is_op(link.writers[0], "Mul"):
+        return False
+    found = split_constant(link.writers[0])
+    array = constant(found[1]) if found is not None else None
+    return array is not None and bool((array == 1).all())
 
 
 def _factors(link: Link, channels: Mapping[str, ChannelRanges], alpha: float) -> Vector:

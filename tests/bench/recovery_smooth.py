@@ -172,7 +172,7 @@ def conditioned(bench: Bench) -> Iterator[Row]:
         prepared.model,
         prepared.splits.calibrate,
         judge=recorder,
-        opset_max=bench.judge.target.dialect.opset_max,
+        dialect=bench.judge.target.dialect,
         progress=Silent(),
     )
     for trial, (found, score) in zip(made.trials, recorder.seen, strict=True):

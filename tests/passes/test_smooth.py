@@ -1,4 +1,4 @@
-"""Outlier channels of activations move into weights: the same function, of which int8 keeps more."""
+"""Outlier channels of activations move into weights: the same function, int8 keeps more of it."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 from hwc.backends.ort import Options, Session
 from hwc.passes.journal import Noted, Outcome
-from hwc.passes.smooth import smooth, smoothable, twin_norms
+from hwc.passes.smooth import insert_scales, smooth, smoothable, twin_norms
 from hwc.toolchain.accuracy.fidelity import fidelity
 from hwc.toolchain.calibration import ChannelRanges, collect_channels
 from hwc.toolchain.observe import observer
@@ -163,3 +163,22 @@ def test_a_tensor_without_ranges_is_named(parse_graph: Parse) -> None:
     made = smooth(planted(parse_graph, PRE_NORM), {}, opset_max=18, alpha=0.5)
     assert not made.modified
     assert made.notes[0].text == "the ranges of its input are not known, or not finite"
+
+
+def test_a_mul_is_inserted_where_it_earns_its_kernel(parse_graph: Parse) -> None:
+    text = PRE_NORM.replace("y = Add (a, b)", "s = Sigmoid (a) e = Mul (s, big) y = MatMul (e, k)")
+    text = text.replace("k>", "k, float[1] big>").replace("b = MatMul (n, k) ", "")
+    model = planted(parse_graph, text)
+    before = run(model)
+    scales = insert_scales(model, 18)
+    assert [note.node for note in scales.notes] == ["y"]
+    (name,) = set(smoothable(scales.model)) - {"n"}
+    high = np.ones(64)
+    even = {name: ChannelRanges(np.zeros(64), high, high / 3)}
+    outlying = {name: even[name].divided(np.where(np.arange(64) == 3, 0.001, 1.0))}
+    kept, scaled = (smooth(scales.model, r, opset_max=18, alpha=0.5) for r in (even, outlying))
+    assert not kept.modified
+    assert [n.node for n in scaled.notes if n.outcome is Outcome.DONE] == ["y"]
+    for got, expected in zip(run(scaled.model), before, strict=True):
+        bound = RTOL * np.abs(expected["y"]).max()
+        np.testing.assert_allclose(got["y"], expected["y"], rtol=0, atol=bound)

@@ -12,13 +12,16 @@ import numpy as np
 import onnx_ir as ir
 
 from ...backends import ort
+from ...passes.duplicates import MergeDuplicates
 from ...passes.equalize import equalize
 from ...passes.journal import Note, Noted
-from ...passes.smooth import smooth, smoothable, twin_norms
+from ...passes.noops import remove_noops
+from ...passes.smooth import insert_scales, smooth, smoothable, twin_norms
 from ...toolchain.accuracy.evaluator import Reference
 from ...toolchain.accuracy.losses import Answers, Distance
 from ...toolchain.accuracy.samples import Samples, each
 from ...toolchain.calibration import ChannelRanges, collect_channels
+from ...toolchain.dialect import Dialect
 from ...toolchain.engine import Array
 from ...toolchain.observe import observer
 from ...toolchain.plan import NodeChoice, Plan, Precision
@@ -116,7 +119,7 @@ def in_int8(slots: SlotGraph) -> Plan:
 
 
 def condition(
-    model: ir.Model, calibrate: Samples, *, judge: Judge, opset_max: int, progress: Progress
+    model: ir.Model, calibrate: Samples, *, judge: Judge, dialect: Dialect, progress: Progress
 ) -> Conditioned:
     """Try every rewrite, and keep the best where it is better than none beyond chance.
 
@@ -124,13 +127,13 @@ def condition(
         model: The graph after the graph passes; it is not changed.
         calibrate: Where the ranges of channels come from; the judge must have other samples.
         judge: What int8 loses with a graph.
-        opset_max: The highest opset that the target reads.
+        dialect: Of the graph.
         progress: Told of each trial.
     """
     names, models, losses = [PLAIN], [model], [judge(model)]
     notes: list[tuple[Note, ...]] = [()]
     with progress.stage("condition") as step:
-        for name, made in _candidates(model, calibrate, opset_max):
+        for name, made in _candidates(model, calibrate, dialect):
             names.append(name)
             models.append(made.model)
             notes.append(made.notes)
@@ -148,25 +151,32 @@ def condition(
     return Conditioned(models[best], names[best], tuple(notes[best]), trials)
 
 
-def _candidates(model: ir.Model, calibrate: Samples, opset_max: int) -> Iterator[tuple[str, Noted]]:
+def _candidates(
+    model: ir.Model, calibrate: Samples, dialect: Dialect
+) -> Iterator[tuple[str, Noted]]:
     """Every rewrite that changes something, one at a time."""
-    equal = equalize(model, opset_max)
+    equal = equalize(model, dialect.opset_max)
     if equal.modified:
         yield "equalised", equal
-    yield from _smoothed(model, "smoothed", calibrate, opset_max)
-    twins = twin_norms(model, opset_max)
+    yield from _smoothed(model, "smoothed", calibrate, dialect)
+    twins = twin_norms(model, dialect.opset_max)
     if twins.modified:
-        for name, made in _smoothed(twins.model, "twins smoothed", calibrate, opset_max):
-            yield name, Noted.of(made.model, [*twins.notes, *made.notes])
+        yield from _smoothed(twins.model, "smoothed with twins", calibrate, dialect)
+    scales = insert_scales(twins.model, dialect.opset_max)
+    if scales.modified:
+        yield from _smoothed(scales.model, "smoothed with more kernels", calibrate, dialect)
 
 
 def _smoothed(
-    model: ir.Model, name: str, calibrate: Samples, opset_max: int
+    model: ir.Model, name: str, calibrate: Samples, dialect: Dialect
 ) -> Iterator[tuple[str, Noted]]:
+    """The graph smoothed by each alpha, without the kernels that were added for nothing."""
     channels = ranges_of(model, calibrate)
     for alpha in ALPHAS if channels else ():
-        made = smooth(model, channels, opset_max=opset_max, alpha=alpha)
+        made = smooth(model, channels, opset_max=dialect.opset_max, alpha=alpha)
         if made.modified:
+            MergeDuplicates(dialect)(made.model)
+            remove_noops(dialect)(made.model)
             yield f"{name}, alpha {'by expected error' if alpha is None else alpha}", made
 
 

@@ -8,6 +8,7 @@ import onnx_ir as ir
 import pytest
 from hwc.toolchain.accuracy.evaluator import Reference
 from hwc.toolchain.accuracy.samples import Sample
+from hwc.toolchain.dialect import Dialect
 from hwc.toolchain.engine import Array
 from hwc.toolchain.plan import Precision
 from hwc.toolchain.progress import Silent
@@ -35,7 +36,9 @@ def graph(parse_graph: Parse, text: str) -> ir.Model:
 
 
 def tried(model: ir.Model, samples: list[Sample], judge: Callable[[ir.Model], Array]) -> object:
-    return condition(model, samples, judge=judge, opset_max=18, progress=Silent())
+    return condition(
+        model, samples, judge=judge, dialect=Dialect("test", 13, 18), progress=Silent()
+    )
 
 
 def test_the_best_is_kept_where_it_is_surely_better(
