@@ -1,0 +1,1 @@
+"""Getting accuracy back with torch: training a graph, and writing its weights back by name."""

@@ -1,0 +1,103 @@
+"""What a training run is told: every number in one frozen value, which names its checkpoint."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..errors import UsageError
+
+
+class Optimizer(StrEnum):
+    """How gradients become steps."""
+
+    SGD = "sgd"  # with Nesterov's momentum
+    ADAMW = "adamw"
+
+
+class Unfreeze(StrEnum):
+    """What may change first; the rest follows until `Recipe.unfreeze_until`."""
+
+    ALL = "all"  # everything from the first step
+    HEAD = "head"  # from the outputs down
+    CHANGED = "changed"  # first what a compression changed, then from the outputs down
+
+
+class Precision(StrEnum):
+    """What torch computes in; weights and their updates are float32 in any case."""
+
+    AUTO = "auto"  # bfloat16 where the processor multiplies it
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A training run.
+
+    Attributes:
+        steps: Updates at most; a limit on time may end the run sooner.
+        batch: Samples an update.
+        lr: The highest learning rate, after the warm-up; it falls to 0 along a cosine (Loshchilov
+            and Hutter 2017, "SGDR: stochastic gradient descent with warm restarts").
+        optimizer: SGD with Nesterov's momentum, or AdamW.
+        momentum: Of SGD; AdamW's first beta.
+        weight_decay: Of weights with two axes or more; biases and norms have none.
+        warmup: Share of the run in which the learning rate rises from 0.
+        clip: The largest norm of the gradient of all weights together.
+        temperature: Of distillation (Hinton et al. 2015, "Distilling the knowledge in a neural
+            network").
+        alpha: Share of distillation in the loss; the rest is cross-entropy with the labels. With
+            no labels, or no output of classes, it counts as 1.
+        smoothing: Of labels (Szegedy et al. 2016, "Rethinking the Inception architecture").
+        features: Weight of the distance between features inside; 0 leaves them out.
+        nuclear: Weight of the sum of the singular values of the weights it is applied to.
+        unfreeze: What may change first.
+        unfreeze_until: Share of the run after which everything may.
+        ema: Decay of the moving average of weights that is validated and returned; 0 for none.
+        norms: Whether batch norms are put back behind convolutions while training.
+        precision: What torch computes in.
+        augment: Words of `Augmentation.parse`; empty for none.
+        seed: Of order and augmentation.
+    """
+
+    steps: int = 1000
+    batch: int = 128
+    lr: float = 0.02
+    optimizer: Optimizer = Optimizer.SGD
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup: float = 0.05
+    clip: float = 5.0
+    temperature: float = 4.0
+    alpha: float = 0.9
+    smoothing: float = 0.0
+    features: float = 0.0
+    nuclear: float = 0.0
+    unfreeze: Unfreeze = Unfreeze.ALL
+    unfreeze_until: float = 0.5
+    ema: float = 0.0
+    norms: bool = True
+    precision: Precision = Precision.AUTO
+    augment: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing.
+
+        Raises:
+            UsageError: One is out of its range.
+        """
+        for name in ("steps", "batch"):
+            _within(self, name, 1, float("inf"))
+        for name in ("lr", "clip", "temperature"):
+            _within(self, name, 1e-12, float("inf"))
+        for name in ("weight_decay", "features", "nuclear"):
+            _within(self, name, 0, float("inf"))
+        for name in ("momentum", "warmup", "alpha", "smoothing", "unfreeze_until", "ema"):
+            _within(self, name, 0, 1)
+
+
+def _within(recipe: Recipe, name: str, low: float, high: float) -> None:
+    value = getattr(recipe, name)
+    if not low <= value <= high:
+        limit = f"{low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
+        raise UsageError(f"a training run with {name} {value:g}", f"{name} must be {limit}")
