@@ -11,8 +11,9 @@ import onnx_ir as ir
 
 from .affine import Vector
 from .edit import Editor
+from .find_links import find_links
 from .journal import Note, Noted, done
-from .links import Link, find_links
+from .links import Link
 
 SWEEPS = 40
 _SETTLED = 1.01  # no channel moves by more: far below what 8 bits resolve

@@ -18,9 +18,10 @@ from ..toolchain.calibration import ChannelRanges
 from .affine import Vector
 from .edit import Editor
 from .equalize import note_of, tame
+from .find_links import find_links
 from .journal import Note, Noted, done, kept
 from .linear import Linear
-from .links import LINEAR, Link, find_links
+from .links import LINEAR, Link
 from .match import constant, is_op, split_constant
 
 ALPHAS = tuple(round(0.05 * step, 2) for step in range(21))

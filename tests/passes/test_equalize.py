@@ -7,8 +7,8 @@ import onnx
 import onnx_ir as ir
 from hwc.backends.ort import Options, Session
 from hwc.passes.equalize import equalize
+from hwc.passes.find_links import find_links
 from hwc.passes.journal import Outcome
-from hwc.passes.links import find_links
 
 RTOL = 2e-5  # of the largest output: every sweep rounds the weights to fp32
 

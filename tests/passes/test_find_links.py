@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 from hwc.backends.ort import Options, Session
 from hwc.passes.edit import Editor
-from hwc.passes.links import find_links
+from hwc.passes.find_links import find_links
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
