@@ -100,13 +100,16 @@ def to_torch(model: ir.Model, tensors: Sequence[str] = ()) -> TorchGraph:
     return TorchGraph(module, found, inputs, outputs, {name: weights[name] for name in found})
 
 
-def check_same(graph: TorchGraph, feeds: Feeds, expected: Mapping[str, Array]) -> float:
+def check_same(
+    graph: TorchGraph, feeds: Feeds, expected: Mapping[str, Array], same: float = SAME
+) -> float:
     """Compare a converted graph with the original on one sample.
 
     Args:
         graph: The converted graph.
         feeds: The sample.
         expected: What the original gives for it, by output.
+        same: The largest error that two runtimes of one function may make, relative as below.
 
     Returns:
         The largest error of any output, relative to that output's largest number.
@@ -120,7 +123,7 @@ def check_same(graph: TorchGraph, feeds: Feeds, expected: Mapping[str, Array]) -
     worst = 0.0
     for name, array in expected.items():
         error = _difference(got[name].numpy(), array)
-        if not error <= SAME:
+        if not error <= same:
             raise InputError(
                 f"the graph in torch is another function: output {name!r} is off by {error:.1%}",
                 _HINT,

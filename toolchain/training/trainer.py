@@ -22,7 +22,7 @@ _LOOKS = 10
 _SAVE_EVERY = 30.0  # seconds
 _SMOOTH = 0.9  # of the loss that is shown and watched
 _FIRST = 10  # updates that tell how large losses are
-_EXPLODED = 10.0  # times these; or times 1, which a useless model has, where these are smaller
+_EXPLODED = 10.0  # times the least of these; or times 1, as of a useless model, if that is more
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class _Run:
             self.first.append(loss)
         old = loss if self.smooth is None else self.smooth
         self.smooth = _SMOOTH * old + (1.0 - _SMOOTH) * loss
-        return self.smooth > _EXPLODED * max(float(np.mean(self.first)), 1.0)
+        return self.smooth > _EXPLODED * max(min(self.first), 1.0)
 
     def _blame(self, loss: float, over: float) -> str:
         """What to say of a run that diverged."""

@@ -1,0 +1,40 @@
+"""Learning rates, unfreezing and the growth of masks over a run."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from hwc.toolchain.training.recipe import Recipe, Unfreeze
+from hwc.toolchain.training.schedule import Gradual, learning_rate, thaw
+
+NAMES = ("w1", "b1", "w2", "w3", "b3", "v", "c")
+
+
+@pytest.mark.parametrize(
+    ("over", "rate"), [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.55, 0.5), (1.0, 0.0)]
+)
+def test_learning_rate(over: float, rate: float) -> None:
+    assert learning_rate(Recipe(lr=1.0, warmup=0.1), over) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("unfreeze", "over", "free"),
+    [
+        (Unfreeze.ALL, 0.0, set(NAMES)),
+        (Unfreeze.HEAD, 0.0, {"v", "c"}),
+        (Unfreeze.HEAD, 0.2, {"v", "c", "w3", "b3"}),
+        (Unfreeze.HEAD, 0.5, set(NAMES)),
+        (Unfreeze.CHANGED, 0.0, {"w2"}),
+        (Unfreeze.CHANGED, 0.2, {"w2", "v", "c"}),
+        (Unfreeze.CHANGED, 1.0, set(NAMES)),
+    ],
+)
+def test_unfreezing(unfreeze: Unfreeze, over: float, free: set[str], network: ir.Model) -> None:
+    plan = thaw(network, NAMES, ["w2"], Recipe(unfreeze=unfreeze, unfreeze_until=0.5))
+    assert plan.free(over) == free
+
+
+def test_masks_grow_fast_first() -> None:
+    """Zhu and Gupta's equation 1."""
+    gradual = Gradual(lambda *_: {}, final=0.8, initial=0.2, begin=0.1, end=0.5)
+    shares = [gradual.share(over) for over in (0.0, 0.1, 0.3, 0.5, 1.0)]
+    np.testing.assert_allclose(shares, [0.2, 0.2, 0.8 - 0.6 * 0.125, 0.8, 0.8])
