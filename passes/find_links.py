@@ -20,7 +20,7 @@ from .match import (
     tensor,
 )
 
-_ELEMENTWISE = frozenset({"Relu", "LeakyRelu", "PRelu", "Identity", "Abs"})
+_ELEMENTWISE = frozenset({"Relu", "LeakyRelu", "Identity", "Abs"})
 _SPATIAL = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
 _BIAS = 2
 
@@ -229,7 +229,9 @@ def _linear(node: ir.Node) -> Linear | str:
 
 
 def _is_homogeneous(node: ir.Node) -> bool:
-    """Whether a node multiplies by one number, or only cuts at 0 from below."""
+    """Whether a node multiplies by constants on either side of 0, or only cuts there."""
+    if is_op(node, "PRelu"):
+        return tensor(operand(node, 1)) is not None
     if is_op(node, "Mul", "Div"):
         return by_scalar(node) is not None and tensor(node.inputs[0]) is None
     lowest, highest = operand(node, 1), operand(node, 2)

@@ -124,11 +124,23 @@ def run(model: ir.Model, tensor: str = "") -> np.ndarray:
             "HardSwish h does not keep the scale of a channel",
         ),
         (
+            "{ a = Conv (x, w) b = Relu (a) h = PRelu (a, b) y = Conv (h, v) z = Neg (y) }",
+            "PRelu h does not keep the scale of a channel",
+        ),
+        (
             "{ a = Conv (x, w) f = Shape (a) g = Reshape (a, f) y = Conv (g, v) z = Neg (y) }",
             "Reshape g does not keep the scale of a channel",
         ),
     ],
-    ids=["fan-out", "relu6", "output", "shared weight", "not homogeneous", "reshape"],
+    ids=[
+        "fan-out",
+        "relu6",
+        "output",
+        "shared weight",
+        "not homogeneous",
+        "computed slope",
+        "reshape",
+    ],
 )
 def test_what_cannot_be_scaled_is_named(parse_graph: Parse, body: str, why: str) -> None:
     head = """g (float[1,3,4,4] x) => (float[1,4,4,4] y, float z)
