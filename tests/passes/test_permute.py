@@ -68,7 +68,8 @@ def weight(model: ir.Model, name: str) -> Floats:
     """Magnitudes of a 1x1 convolution; shape (outputs, inputs)."""
     tensor = model.graph.initializers[name].const_value
     assert tensor is not None
-    return np.abs(tensor.numpy()[..., 0, 0])
+    magnitudes: Floats = np.abs(tensor.numpy()[..., 0, 0])
+    return magnitudes
 
 
 def outputs(model: ir.Model, bench: Any) -> list[np.ndarray]:  # noqa: ANN401 - the workbench

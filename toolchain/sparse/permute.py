@@ -1,7 +1,5 @@
 """The order of input channels in which 2:4 sparsity keeps the most magnitude."""
 
-from typing import Self
-
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +10,7 @@ Order = npt.NDArray[np.intp]
 MOST_ROWS = 512  # that the search looks at; the result is judged by all of them
 ESCAPES = 40  # times that it may go on from a worse order
 _SWAPS = 2  # random ones of an escape
+_ROUNDING = 1e-5  # a gain below this part of what is kept may come from adding in float32
 
 
 def retained(scores: Floats, order: Order | None = None) -> float:
@@ -48,14 +47,13 @@ def best_order(scores: Floats, *, escapes: int = ESCAPES, seed: int = 0) -> Orde
         return identity
     rows = len(scores)
     seen = scores if rows <= MOST_ROWS else scores[rng.choice(rows, MOST_ROWS, replace=False)]
-    search = _Search.of(np.ascontiguousarray(seen.T))
-    search.climb()
-    best, kept = search.order.copy(), search.kept.sum()
+    search = _Search(np.ascontiguousarray(seen.T))
+    search.climb(np.arange(count // OF))
+    best, kept = search.order.copy(), search.total
     for _ in range(escapes):
-        search.stray(rng)
-        search.climb()
-        if search.kept.sum() > kept:
-            best, kept = search.order.copy(), search.kept.sum()
+        search.climb(search.stray(rng))
+        if search.total > kept:
+            best, kept = search.order.copy(), search.total
         else:
             search.place(best)
     return best if retained(scores, best) > retained(scores) else identity
@@ -75,67 +73,71 @@ class _Search:
         worth: What a place's group would keep with a channel there; shape (places, channels).
     """
 
-    def __init__(self, channels: Floats, order: Order) -> None:
+    def __init__(self, channels: Floats) -> None:
         count = len(channels)
         self.channels = channels
-        self.order = order
-        self.kept = np.zeros(count // OF)
-        self.worth = np.zeros((count, count))
+        self.order = np.arange(count)
+        self.kept = np.zeros(count // OF, np.float32)
+        self.worth = np.zeros((count, count), np.float32)
+        self.weigh(np.arange(count // OF))
 
-    @classmethod
-    def of(cls, channels: Floats) -> Self:
-        """Start from the order that is."""
-        search = cls(channels, np.arange(len(channels)))
-        search.weigh(range(len(channels) // OF))
-        return search
+    @property
+    def total(self) -> float:
+        """What all groups keep."""
+        return float(self.kept.sum(dtype=np.float64))
 
-    def weigh(self, groups: range | tuple[int, ...]) -> None:
+    def weigh(self, groups: Order) -> None:
         """Work out what groups keep, and what any channel would be worth in them."""
         for group in groups:
-            places = range(OF * group, OF * group + OF)
-            members = self.channels[self.order[OF * group : OF * group + OF]]
-            for place in places:
-                others = np.sort(np.delete(members, place - OF * group, axis=0), axis=0)
-                with_any = np.maximum(self.channels, others[1]).sum(axis=1, dtype=np.float64)
-                self.worth[place] = with_any + others[2].sum(dtype=np.float64)
+            places = np.arange(OF * group, OF * group + OF)
+            members = self.channels[self.order[places]]
+            for i, place in enumerate(places):
+                others = np.sort(np.delete(members, i, axis=0), axis=0)
+                self.worth[place] = np.maximum(self.channels, others[1]).sum(axis=1)
+                self.worth[place] += others[2].sum()
             self.kept[group] = self.worth[places[0], self.order[places[0]]]
 
-    def climb(self) -> None:
-        """Swap as long as it gains, the best of each two groups at a time."""
-        least = 1e-6 * float(self.kept.mean())  # below it is rounding
-        while True:
-            swaps = self._gaining(least)
-            if not swaps:
-                return
+    def climb(self, groups: Order) -> None:
+        """Swap as long as it gains, the best of each two groups at a time.
+
+        Args:
+            groups: Where something may be gained; of two groups that did not change since no swap
+                gained, no swap gains.
+        """
+        while len(groups):
+            swaps = self._gaining(groups)
             for one, other in swaps:
                 self.order[[one, other]] = self.order[[other, one]]
-            self.weigh(tuple(place // OF for swap in swaps for place in swap))
+            groups = np.unique(np.array(swaps, np.intp)) // OF
+            self.weigh(groups)
 
-    def stray(self, rng: np.random.Generator) -> None:
-        """Swap a few channels at random."""
-        for _ in range(_SWAPS):
-            one, other = rng.choice(len(self.order), 2, replace=False)
-            self.order[[one, other]] = self.order[[other, one]]
-            self.weigh((int(one) // OF, int(other) // OF))
+    def stray(self, rng: np.random.Generator) -> Order:
+        """Swap a few channels at random; returns the groups that they are of."""
+        places = rng.choice(len(self.order), (_SWAPS, 2), replace=False)
+        self.order[places] = self.order[places[:, ::-1]]
+        groups = np.unique(places // OF)
+        self.weigh(groups)
+        return groups
 
     def place(self, order: Order) -> None:
         """Go back to another order."""
-        moved = np.flatnonzero(self.order != order) // OF
+        moved = np.unique(np.flatnonzero(self.order != order) // OF)
         self.order = order.copy()
-        self.weigh(tuple(int(group) for group in np.unique(moved)))
+        self.weigh(moved)
 
-    def _gaining(self, least: float) -> list[tuple[int, int]]:
-        """Swaps that gain, the best first, no two of them in one group."""
-        there = self.worth[:, self.order]
-        gain = there + there.T
-        groups = np.arange(len(self.order)) // OF
-        gain -= self.kept[groups][:, None] + self.kept[groups][None, :]
-        gain[groups[:, None] >= groups[None, :]] = 0.0  # also swaps within a group
-        firsts, seconds = np.nonzero(gain > least)
+    def _gaining(self, groups: Order) -> list[tuple[int, int]]:
+        """Swaps with a place of some groups that gain, the best first, no two of them in one."""
+        places = (OF * groups[:, None] + np.arange(OF)).reshape(-1)
+        home = np.arange(len(self.order)) // OF
+        now = self.kept[home[places]][:, None] + self.kept[home][None, :]
+        gain = self.worth[places][:, self.order] + self.worth[:, self.order[places]].T - now
+        gain[home[places][:, None] == home[None, :]] = 0.0
+        firsts, seconds = np.nonzero(gain > _ROUNDING * now)
         best = np.argsort(-gain[firsts, seconds], kind="stable")
         taken: set[int] = set()
         swaps: list[tuple[int, int]] = []
-        for one, other in zip(firsts[best].tolist(), seconds[best].tolist(), strict=True):
+        pairs = zip(places[firsts[best]].tolist(), seconds[best].tolist(), strict=True)
+        for one, other in pairs:
             pair = {one // OF, other // OF}
             if not pair & taken:
                 taken |= pair
