@@ -21,6 +21,7 @@ from .stages.explore import evaluator
 from .stages.gate import Gate
 from .stages.limits import check_limits
 from .stages.prepare import Prepared, prepare
+from .stages.restructure import restructured
 from .stages.search import PlanSearch
 from .stages.target import Target, find_target
 from .stages.tune import session_note, tune_original
@@ -61,6 +62,8 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
         labelled=labelled(part.samples),
         max_drop=request.max_drop,
     )
+    structured = restructured(request, target, prepared, part, metric, clock)
+    prepared = structured.prepared
     decisions = decide(request, target, prepared, clock)
     scored = evaluator(decisions, part, metric, request.threads)
     searched = PlanSearch(request, prepared, decisions, scored, clock, cluster).run()
@@ -85,6 +88,7 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
         notes = (
             *target.notes,
             *prepared.notes,
+            *structured.notes,
             *decisions.notes,
             metric.why,
             near,
@@ -93,6 +97,8 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
         report = replace(
             report,
             search=searched.row(request.strategy),
+            structure=structured.rows,
+            stages=structured.stages,
             notes=tuple(filter(None, notes)),
             seconds=clock.seconds,
         )

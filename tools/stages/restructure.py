@@ -1,0 +1,202 @@
+"""Stage 1b: a smaller graph: channels left out and weights factorised, as far as the drop allows.
+
+Structure is cut in stages, each a share of what is left. A stage searches for the cut that loses
+least, wins back what it can, and is judged on data that it has not seen; one that loses too much is
+undone, and half of it tried once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import onnx_ir as ir
+
+from ...backends import ort
+from ...toolchain.accuracy.evaluator import Reference, measure
+from ...toolchain.accuracy.losses import choose_loss
+from ...toolchain.accuracy.metric import Metric
+from ...toolchain.plan import NodeChoice
+from ...toolchain.progress import Progress, Silent
+from ...toolchain.report import StageRow, StructureRow
+from ...toolchain.search.problem import Objective
+from ...toolchain.structure.site import Bill
+from ..request import Request
+from .billing import Biller
+from .cut import Cut, Cutter
+from .decide import find_space
+from .prepare import Prepared
+from .recover import Recovery, Untrained
+from .sites import SiteFinder, by_magnitude
+from .target import Target
+
+STAGES = 12
+SHARE = 0.85  # of the latency, or the size, that is left: what a stage aims at
+HALF = (1.0 + SHARE) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A model on its way.
+
+    Attributes:
+        model: The graph.
+        bill: What it takes.
+        drop: What it has lost of the metric.
+        choices: What is left at each node that was changed: `keep` and `rank` of a choice.
+    """
+
+    model: ir.Model
+    bill: Bill
+    drop: float = 0.0
+    choices: dict[str, NodeChoice] = field(default_factory=dict)
+
+    def after(self, cut: Cut, model: ir.Model, drop: float) -> "State":
+        """What it is after a cut."""
+        choices = dict(self.choices)
+        for node, choice in cut.choices.items():
+            before = choices.get(node, NodeChoice())
+            choices[node] = replace(
+                before, keep=before.keep * choice.keep, rank=choice.rank or before.rank
+            )
+        return State(model, cut.bill, drop, choices)
+
+
+@dataclass(frozen=True, slots=True)
+class Structured:
+    """What became of the structure.
+
+    Attributes:
+        prepared: With the model as it is now.
+        choices: What is left at each node that was changed.
+        stages: Every stage, also those that were undone.
+        notes: What the user should know.
+    """
+
+    prepared: Prepared
+    choices: dict[str, NodeChoice]
+    stages: tuple[StageRow, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> tuple[StructureRow, ...]:
+        """What is left, for the report."""
+        changed = self.choices.items()
+        return tuple(StructureRow(node, choice.keep, choice.rank) for node, choice in changed)
+
+
+def restructured(
+    request: Request,
+    target: Target,
+    prepared: Prepared,
+    part: Reference,
+    metric: Metric,
+    progress: Progress,
+) -> Structured:
+    """What becomes of the structure of a model; nothing where no method may change it.
+
+    Args:
+        request: What is asked.
+        target: The device.
+        prepared: The model and the data.
+        part: The search split, with the original's outputs.
+        metric: What counts.
+        progress: Told of each stage.
+    """
+    if not request.restructures:
+        return Structured(prepared, {}, (), ())
+    with progress.stage("structure: what kernels take"):
+        space = find_space(request, target, prepared, Silent())
+        biller = Biller.fastest(request, target, prepared, space, Silent())
+    cutter = Cutter(
+        request,
+        SiteFinder(prepared.feeds, 8, by_magnitude),
+        biller,
+        part,
+        choose_loss(metric, part.outputs),
+        progress,
+    )
+    return Restructuring(
+        request, prepared, cutter, biller, Untrained(), part, metric, progress
+    ).run()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restructuring:
+    """The structure of one compilation.
+
+    Attributes:
+        request: What is asked.
+        prepared: The model and the data.
+        cutter: Finds cuts.
+        biller: Says what graphs take.
+        recovery: Wins back what a cut lost.
+        judge: Data that nothing is fitted to, with the original's outputs.
+        metric: What counts.
+        progress: Told of each stage.
+    """
+
+    request: Request
+    prepared: Prepared
+    cutter: Cutter
+    biller: Biller
+    recovery: Recovery
+    judge: Reference
+    metric: Metric
+    progress: Progress
+
+    def run(self) -> Structured:
+        """Cut until a stage loses too much, the limits are met, or nothing is left to cut."""
+        states = [State(self.prepared.model, self.biller.bill(self.prepared.model))]
+        rows: list[StageRow] = []
+        for share in (SHARE, HALF):
+            while len(rows) < STAGES and not self._enough(states[-1].bill):
+                cut = self.cutter.cut(states[-1].model, states[-1].bill, self._figure(), share)
+                if cut is None:
+                    break
+                state, row = self._tried(states[-1], cut, len(rows) + 1)
+                rows.append(row)
+                if not row.kept:
+                    break
+                states.append(state)
+        best = self._finished(states, rows)
+        prepared = replace(self.prepared, model=best.model)
+        return Structured(prepared, best.choices, tuple(rows), self.cutter.notes)
+
+    def _tried(self, state: State, cut: Cut, number: int) -> tuple[State, StageRow]:
+        """What a cut makes of a model, recovered; and whether it may stay."""
+        model = self.recovery.stage(cut.model)
+        drop = self._drop(model)
+        kept = drop <= self.request.max_drop * self.recovery.patience
+        row = StageRow(f"cut {number}", cut.bill.us, cut.bill.weights, cut.loss, drop, kept=kept)
+        self.progress.note(f"{row.name}: {cut.bill.us:.0f} µs, drop {drop:.2%}, kept: {kept}")
+        return state.after(cut, model, drop), row
+
+    def _finished(self, states: Sequence[State], rows: list[StageRow]) -> State:
+        """The smallest model that keeps within the drop once all is won back that can be."""
+        for state in reversed(states[1:]):
+            model = self.recovery.final(state.model)
+            drop = self._drop(model) if model is not state.model else state.drop
+            kept = drop <= self.request.max_drop
+            bill = state.bill
+            rows.append(StageRow("recovered", bill.us, bill.weights, None, drop, kept=kept))
+            if kept:
+                return replace(state, model=model, drop=drop)
+        return states[0]
+
+    def _drop(self, model: ir.Model) -> float:
+        """What a model has lost of the metric."""
+        runner = ort.Session(model, ort.Options(self.request.threads))
+        return measure(runner, self.judge, self.metric).drop.value
+
+    def _figure(self) -> Objective:
+        """What is cut: the size where that is asked for, else the latency."""
+        return Objective.SIZE if self.request.objective is Objective.SIZE else Objective.LATENCY
+
+    def _enough(self, bill: Bill) -> bool:
+        """Whether there are limits, and they are met."""
+        request, bits = self.request, self.biller.precision.weight_bits
+        limits = [
+            (request.max_latency_ms and request.max_latency_ms * 1e3, bill.us),
+            (request.max_size, bill.weights * bits / 8),
+        ]
+        asked = [(limit, have) for limit, have in limits if limit]
+        return bool(asked) and all(have <= limit for limit, have in asked)
