@@ -39,7 +39,7 @@ from support.devkit import Case, SkipError, cases, evaluate
 from support.tables import markdown, points, say
 
 MODELS = ("tinyvit_cifar10", "minilm_l6", "efficientnet_lite0", "ppocr_v4_rec", "yolox_nano")
-SAMPLES = 16  # of each part of the data
+SAMPLES = 12  # of each part of the data
 BROKEN = ("ppocr_v4_rec", "yolox_nano")  # by int8 everywhere
 ALONE = 2  # samples that single kernels are judged by
 CULPRITS = (0, 1, 2, 4, 8, 16, 32)
@@ -188,8 +188,8 @@ def conditioned(bench: Bench) -> Iterator[Row]:
         chosen = trial.name == made.chosen
         yield replace(row, loss=trial.loss, sure=trial.sure, chosen=chosen)
     if len(made.trials) == 1:
-        reasons = sorted({note.text.split(" ")[0] for note in made.notes})
-        say(f"{bench.case.name}: no channels can be scaled {reasons}")
+        say(f"{bench.case.name}: no channels can be scaled, as of {len(made.notes)} nodes:")
+        say("\n".join(f"  {note.node}: {note.text}" for note in made.notes[:4]))
     for method in (Method.PERCENTILE, Method.MSE):
         request = replace(bench.judge.request, calibration=method)
         space = replace(bench.judge, request=request).space(prepared.model)
@@ -270,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL", help=str(MODELS))
     parser.add_argument("--work", type=Path, default=Path("build/bench/smooth"), help="%(default)s")
-    parser.add_argument("--limit", type=int, default=48, help="evaluation samples [%(default)s]")
+    parser.add_argument("--limit", type=int, default=32, help="evaluation samples [%(default)s]")
     parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     asked = parser.parse_args()
     try:
@@ -283,13 +283,16 @@ def main() -> None:
     for case in chosen:
         started = time.process_time()
         bench = bench_of(case, asked)
-        rows += conditioned(bench)
-        say(f"{case.name}: rewrites in {time.process_time() - started:.0f} CPU seconds")
-        kept += fallbacks(bench) if case.name in BROKEN else ()
-        say(f"{case.name}: {time.process_time() - started:.0f} CPU seconds in all")
+        graphs = tuple(conditioned(bench))
+        say(f"\n{graph_table(graphs)}\n")
+        broken = tuple(fallbacks(bench)) if case.name in BROKEN else ()
+        if broken:
+            say(f"{fallback_table(broken)}\n")
+        say(f"{case.name}: {time.process_time() - started:.0f} CPU seconds")
+        rows += graphs
+        kept += broken
         if asked.out:
             write_json(asked.out, encode({"graphs": rows, "fallbacks": kept}))
-    say("\n\n".join(["", graph_table(rows), fallback_table(kept)]))
 
 
 if __name__ == "__main__":

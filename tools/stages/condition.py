@@ -14,6 +14,7 @@ import onnx_ir as ir
 from ...backends import ort
 from ...passes.duplicates import MergeDuplicates
 from ...passes.equalize import equalize
+from ...passes.find_links import find_links
 from ...passes.journal import Note, Noted
 from ...passes.noops import remove_noops
 from ...passes.smooth import insert_scales, smooth, smoothable, twin_norms
@@ -131,7 +132,7 @@ def condition(
         progress: Told of each trial.
     """
     names, models, losses = [PLAIN], [model], [judge(model)]
-    notes: list[tuple[Note, ...]] = [()]
+    notes = [find_links(model).skipped]
     with progress.stage("condition") as step:
         for name, made in _candidates(model, calibrate, dialect):
             names.append(name)
