@@ -25,8 +25,7 @@ MakeRunner = Callable[[ir.Model], Runner]
 
 _CALIBRATION = 256  # samples whose statistics the norms begin with
 _TOGETHER = 32  # of them run at a time
-_SAME = 1e-3  # of an output's largest number: samples alone and in a batch
-_NORMED = 1e-3  # the same, of a graph with norms and with these folded: they round twice a layer
+_SAME = 1e-3  # of an output's largest number: a hundred layers, with norms, in float32
 # What is learnt: the inputs of an operator that its weights come in. Embeddings are not: rows that
 # the training data lacks would only decay.
 _LEARNT: Mapping[str, Collection[int]] = {
@@ -57,6 +56,7 @@ class Student:
         learnt: Names of the weights that are trained, in the order of the nodes.
         norms: Batch norms that it has while it is trained.
         batched: Whether several samples may run at once.
+        steps: Learnt steps of quantisation-aware training.
     """
 
     model: ir.Model
@@ -64,6 +64,7 @@ class Student:
     learnt: tuple[str, ...]
     norms: tuple[Norm, ...]
     batched: bool
+    steps: tuple[Tensor, ...] = ()
 
     @classmethod
     def of(
@@ -92,7 +93,7 @@ class Student:
         feeds = samples[0].feeds
         expected = run(model)(feeds)
         plain = to_torch(model, features)
-        check_same(plain, feeds, expected)
+        check_same(plain, feeds, expected, _SAME)
         batched = _batches(plain, feeds, samples[len(samples) - 1].feeds)
         if not (norms and batched):
             graph = _learning(plain, model)
@@ -104,7 +105,7 @@ class Student:
             inserted = insert(graph, model)
             calibrate(graph, inserted, lambda: _run_some(graph, samples))
             student = cls(model, graph, _learnt(graph, model), inserted, batched)
-            check_same(graph, feeds, expected, _NORMED)
+            check_same(graph, feeds, expected, _SAME)
         if not student.learnt:
             raise InputError("the graph has no weights that can be trained", "leave recovery out")
         return student
@@ -161,7 +162,7 @@ class Student:
         model = write_back(self.model, self.weights())
         self.graph.module.eval()
         feeds = samples[0].feeds
-        check_same(self.graph, feeds, run(model)(feeds), _NORMED)
+        check_same(self.graph, feeds, run(model)(feeds), _SAME)
         return model
 
     def _live(self) -> dict[str, Tensor]:

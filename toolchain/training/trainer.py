@@ -16,7 +16,7 @@ from .curve import Point, Stop, Trained
 from .recipe import Recipe
 from .schedule import learning_rate
 from .task import Task
-from .update import Shaping, Updater, computing
+from .update import Shaping, Updater
 
 _LOOKS = 10
 _SAVE_EVERY = 30.0  # seconds
@@ -228,7 +228,7 @@ class _Run:
         total, hits, count = 0.0, 0, 0
         labels = self.task.held_out.held.labels
         for part in self.task.held_out.once():
-            with torch.no_grad(), computing(self.updater.recipe.precision):
+            with torch.no_grad(), self.updater.computing():
                 wanted = self.task.exam.of(part)
                 got = self.task.student(tensors_of(part.feeds))
                 total += float(loss(got, wanted, part.labels)) * len(part)

@@ -121,11 +121,21 @@ class Updater:
             index, _, key = name.partition(".")
             self.optimizer.state[parameters[int(index)]][key] = tensor
 
+    def computing(self) -> Any:  # noqa: ANN401 - a context of torch
+        """The context in which torch computes in the recipe's precision.
+
+        Where a student learns to round, bfloat16 would round once more: it has to be asked for.
+        """
+        torch, wanted = import_torch(), self.recipe.precision
+        auto = wanted is Precision.AUTO and not self.task.student.steps and _has_bfloat16()
+        wide = wanted is Precision.BFLOAT16 or auto
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=wide)
+
     def _backward(self, parts: Sequence[Part]) -> float:
         """Add up the gradients of a batch, and give its loss."""
         count, total = sum(len(part) for part in parts), 0.0
         for part in parts:
-            with computing(self.recipe.precision):
+            with self.computing():
                 wanted = self.task.lessons.of(part)
                 got = self.task.student(tensors_of(part.feeds))
             loss = self.task.loss(got, wanted, part.labels) * (len(part) / count)
@@ -172,13 +182,6 @@ class Updater:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
 
-def computing(precision: Precision) -> Any:  # noqa: ANN401 - a context of torch
-    """The context in which torch computes in a precision."""
-    torch = import_torch()
-    wide = precision is Precision.BFLOAT16 or (precision is Precision.AUTO and _has_bfloat16())
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=wide)
-
-
 def _has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16: 1.7 times as fast as float32 where it does."""
     cpu = import_torch().cpu
@@ -190,7 +193,8 @@ def _has_bfloat16() -> bool:
 def _optimizer(student: Student, recipe: Recipe) -> Any:  # noqa: ANN401 - an optimizer of torch
     """The optimizer of a recipe, with weight decay for matrices and kernels alone."""
     torch = import_torch()
-    tensors = list(dict.fromkeys(t for n in student.learnt for t in student.parameters(n)))
+    learnt = (t for name in student.learnt for t in student.parameters(name))
+    tensors = list(dict.fromkeys((*learnt, *student.steps)))
     groups = [
         {"params": [t for t in tensors if t.ndim >= _MATRIX], "weight_decay": recipe.weight_decay},
         {"params": [t for t in tensors if t.ndim < _MATRIX], "weight_decay": 0.0},
