@@ -11,6 +11,7 @@ in int8 does, but the ones that hurt most by themselves stay in fp32.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -53,7 +54,7 @@ class Row:
     Attributes:
         model: The model.
         graph: What was done to the graph.
-        loss: Mean on the samples that `condition` decides by.
+        loss: Mean on the samples that `condition` decides by; NaN where it does not.
         sure: How much less than that of the plain graph it surely is.
         chosen: Whether `condition` takes it.
         sqnr_db: On the report's samples.
@@ -201,7 +202,7 @@ def _row(bench: Bench, graph: str, found: Measurement, score: float) -> Row:
     near = found.fidelity
     agreed = found.compiled.value.value
     return Row(
-        *(bench.case.name, graph, 0.0, 0.0, False),
+        *(bench.case.name, graph, math.nan, math.nan, False),
         *(near.sqnr_db, near.cosine, agreed, score),
     )
 
@@ -230,7 +231,7 @@ def fallbacks(bench: Bench) -> Iterator[Fallback]:
             kept,
             last.name if last else "-",
             "+".join(last.key.split("|")[0].split("&")) if last else "-",
-            alone[last.name] if last else float("nan"),
+            alone[last.name] if last else math.nan,
             float_macs / total,
             found.fidelity.sqnr_db,
             found.compiled.value.value,
@@ -243,13 +244,17 @@ def graph_table(rows: Sequence[Row]) -> str:
     cells = [
         (
             *(row.model, row.graph),
-            *(f"{row.loss:.3g}", f"{row.sure:.2g}", "yes" if row.chosen else ""),
+            *(_figure(row.loss), _figure(row.sure), "yes" if row.chosen else ""),
             *(f"{row.sqnr_db:.2f}", f"{row.cosine:.5f}"),
             *(points(row.agreement), points(row.score)),
         )
         for row in rows
     ]
     return markdown(head.split("|"), cells)
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3g}"
 
 
 def fallback_table(rows: Sequence[Fallback]) -> str:

@@ -159,21 +159,27 @@ def _candidates(
     equal = equalize(model, dialect.opset_max)
     if equal.modified:
         yield "equalised", equal
-    yield from _smoothed(model, "smoothed", calibrate, dialect)
+    yield from _smoothed(model, "smoothed", calibrate, dialect, ALPHAS)
     twins = twin_norms(model, dialect.opset_max)
     if twins.modified:
-        yield from _smoothed(twins.model, "smoothed with twins", calibrate, dialect)
+        yield from _smoothed(twins.model, "smoothed with twins", calibrate, dialect, ALPHAS)
     scales = insert_scales(twins.model, dialect.opset_max)
     if scales.modified:
-        yield from _smoothed(scales.model, "smoothed with more kernels", calibrate, dialect)
+        yield from _smoothed(
+            scales.model, "smoothed with more kernels", calibrate, dialect, (None,)
+        )
 
 
 def _smoothed(
-    model: ir.Model, name: str, calibrate: Samples, dialect: Dialect
+    model: ir.Model,
+    name: str,
+    calibrate: Samples,
+    dialect: Dialect,
+    alphas: tuple[float | None, ...],
 ) -> Iterator[tuple[str, Noted]]:
     """The graph smoothed by each alpha, without the kernels that were added for nothing."""
     channels = ranges_of(model, calibrate)
-    for alpha in ALPHAS if channels else ():
+    for alpha in alphas if channels else ():
         made = smooth(model, channels, opset_max=dialect.opset_max, alpha=alpha)
         if made.modified:
             MergeDuplicates(dialect)(made.model)
