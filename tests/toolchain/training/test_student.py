@@ -7,8 +7,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from hwc.toolchain.accuracy.samples import Sample
 from hwc.toolchain.errors import InputError
 from hwc.toolchain.frontend.torch_graph import tensors_of
+from hwc.toolchain.training.batches import Batches
 from hwc.toolchain.training.student import (
     Student,
     common_features,
@@ -102,6 +104,25 @@ def test_a_fixed_batch_is_noticed(
         <float[192,5] w, int64[2] s = {1, 192}> { r = Reshape(x, s) y = MatMul(r, w) }"""
     model = ir.from_proto(parse_graph(text))
     assert not Student.of(model, pictures(), make_runner, norms=True).batched
+
+
+def test_samples_of_many_shapes(
+    parse_graph: Callable[[str], onnx.ModelProto], make_runner: Made
+) -> None:
+    """Norms take their statistics from samples of any width, which can run in batches by shape."""
+    text = """<ir_version: 9, opset_import: ["" : 18]> g (float[n,2,4,m] x) => (float[n,3,k,l] y)
+        <float[3,2,3,3] w, float[3] b> { y = Conv(x, w, b) }"""
+    model = ir.from_proto(parse_graph(text))
+    rng = np.random.default_rng(0)
+    widths = [4 + index % 3 for index in range(24)]
+    samples = [Sample({"x": rng.standard_normal((1, 2, 4, w)).astype("f4")}) for w in widths]
+    student = Student.of(model, samples, make_runner, norms=True)
+    assert student.batched
+    assert len(student.norms) == 1
+    parts = Batches.of(samples, 12).at(0)
+    assert sum(len(part) for part in parts) == 12
+    assert len(parts) > 1
+    student.to_model(samples, make_runner)
 
 
 def test_what_is_learnt(parse_graph: Callable[[str], onnx.ModelProto]) -> None:
