@@ -158,6 +158,7 @@ def test_what_builds_where(
     (target,) = toolkits[serves].built
     assert target.sm == (None if serves == NATIVE else 80)
     assert target.workspace == int(profile.memory.value * 2**30) // 4
+    assert target.sparse == (profile.sparse_2_4 is not None)
 
 
 def test_loads_what_was_built_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -204,6 +205,9 @@ def test_commands_are_safe_for_a_shell() -> None:
     assert words[:3] == ["trtexec", "--onnx=my model.onnx", "--stronglyTyped"]
     assert "--saveEngine=model.engine" in words
     assert "--memPoolSize=workspace:16384" in words
+    assert "--sparsity=enable" in words
+    (*_, command) = TensorRT().build_commands(Path("m.onnx"), replace(ORIN, sparse_2_4=None))
+    assert "sparsity" not in command
 
 
 def test_a_target_that_names_no_sm(model: Path) -> None:
