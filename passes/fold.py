@@ -60,7 +60,7 @@ def _fold(node: ir.Node, editor: Editor) -> Note:
     why = _too_large(node, editor.opset)
     if why:
         return kept(node, why)
-    arrays = _evaluate(node, editor.opset)
+    arrays = evaluate(node, editor.opset)
     if arrays is None:
         return kept(node, f"the reference implementation does not compute this {node.op_type}")
     _replace(node, [ir.tensor(array) for array in arrays], editor)
@@ -142,7 +142,7 @@ def _output_types(node: ir.Node, opset: int) -> list[onnx.TypeProto | None]:
     return [inferred.get(output.name or "") for output in node.outputs]
 
 
-def _evaluate(node: ir.Node, opset: int) -> list[Array] | None:
+def evaluate(node: ir.Node, opset: int) -> list[Array] | None:
     """The node's outputs by ONNX's own reference implementation; None where it has none."""
     from onnx.reference.ops import load_op  # noqa: PLC0415 - slow to import, needed here only
 

@@ -1,127 +1,194 @@
-"""From a graph to its channel groups: what can be removed, and what must go with it."""
+"""Dependency analysis: which channels of a graph can only be removed together."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
 
 from .. import kernels
-from .channels import Ids
-from .follow_elements import ELEMENTS
-from .follow_moves import MOVES
-from .follow_products import PRODUCTS
-from .groups import ChannelGroup, ChannelGroups, Indices, Member, Role, Skipped
-from .trace import Trace
+from ..operators import DEFAULT_DOMAINS
+from .channel_ids import WHOLE, ChannelIds, Ids, rank
+from .groups import ChannelGroup, ChannelGroups, Indices, Member, Skipped
+from .rules import RULES, SOURCES
+from .vanish import vanishes
+
+_FEW = 2
 
 
 def find_groups(model: ir.Model) -> ChannelGroups:
-    """Group the channels that can only be removed together.
+    """Find the channels of a graph, and put those together that can only go together.
 
-    Every channel gets an identity where it is written; identities are united where an operator
-    takes two channels as one. Channels with the same places form a group.
+    Each element of a tensor belongs to a channel; an operator makes channels one where it makes
+    elements meet. What then occurs in the same tensors is one group. Inputs and outputs of the
+    graph keep all of theirs, and so does whatever meets an operator that is not understood.
 
     Args:
-        model: The graph, with the shape of every tensor (`observe.annotate`); it is not changed.
+        model: The graph after the passes, node names unique, with the shapes that shape inference
+            finds. Where shapes are computed from free dimensions (attention with masks), a copy
+            with the shapes that were seen (`observe.annotate`) tells more: names are the same, so
+            that what is found there holds for the graph. Give free dimensions other lengths than 1.
     """
-    trace = Trace({**ELEMENTS, **MOVES, **PRODUCTS})
+    ids = ChannelIds()
     for node in model.graph:
-        trace.follow(node)
-    _pin_shared(model, trace)
+        _visit(node, ids)
     for value in model.graph.outputs:
-        for ids in trace.of(value):
-            trace.channels.pin([ids], str(value.name), "it is an output of the graph")
-    return ChannelGroups(tuple(_groups(model, trace)), tuple(_skipped(trace)))
+        ids.unite(ids.grid(value), np.array(WHOLE))
+    _keep_other_readers(model.graph, ids)
+    places = _settled(ids)
+    groups = tuple(_grouped(model.graph, ids, places))
+    return ChannelGroups(groups, tuple(dict.fromkeys(ids.skipped)))
 
 
-def _groups(model: ir.Model, trace: Trace) -> Iterator[ChannelGroup]:
-    nodes = {str(node.name): node for node in model.graph}
-    order = {name: index for index, name in enumerate(nodes)}
-    places = sorted(trace.channels.constants, key=lambda place: order[place.node])
-    spots = [trace.channels.roots(trace.channels.constants[place]) for place in places]
-    held = [
-        (name, axis, trace.channels.roots(ids))
-        for name, axes in trace.axes.items()
-        for axis, ids in enumerate(axes)
-        if ids is not None
+def _visit(node: ir.Node, ids: ChannelIds) -> None:
+    """Pass channels through a node; where that cannot be done, they stay."""
+    held = [value for value in node.inputs if value is not None and ids.is_held(value)]
+    inner = _read_inside(node)
+    rule = RULES.get(node.op_type) if node.domain in DEFAULT_DOMAINS else None
+    if rule is None or inner or not all(map(_is_known, (*node.inputs, *node.outputs))):
+        why = f"{node.op_type} is not understood" if rule is None else "its shapes are not known"
+        _keep(node, [*held, *inner], ids, why)
+        return
+    if not held and node.op_type not in SOURCES:
+        return
+    why = rule(node, ids)
+    if why:
+        _keep(node, held, ids, why)
+
+
+def _keep(node: ir.Node, held: list[ir.Value], ids: ChannelIds, why: str) -> None:
+    """Let all channels stay that a node reads; name it where it has weights, or they could go."""
+    for value in held:
+        ids.pin(ids.grid(value), node, why)
+    weights = [value for value in node.inputs if value is not None and kernels.constant(value)]
+    if any(kernels.is_float(value) and rank(value) >= _FEW for value in weights):
+        ids.skipped.append(Skipped(str(node.name), why))
+
+
+def _is_known(value: ir.Value | None) -> bool:
+    return value is None or not value.name or value.shape is not None
+
+
+def _read_inside(node: ir.Node) -> list[ir.Value]:
+    """Values of the outer graph that the subgraphs of a node read."""
+    graphs = [a.as_graph() for a in node.attributes.values() if a.type is ir.AttributeType.GRAPH]
+    return [
+        value
+        for graph in graphs
+        for inner in ir.traversal.RecursiveGraphIterator(graph)
+        for value in inner.inputs
+        if value is not None and value.graph is node.graph
     ]
-    pinned = {trace.channels.root(identity) for identity in trace.channels.pinned}
-    for units in _alike([*spots, *(ids for _, _, ids in held)], pinned):
-        members = [
-            Member(p.constant, p.axis, _where(ids, units), p.role, p.node)
-            for p, ids in zip(places, spots, strict=True)
-            if np.isin(units[0], ids)
+
+
+def _keep_other_readers(graph: ir.Graph, ids: ChannelIds) -> None:
+    """Let channels of a constant stay that another node reads in another way."""
+    for (value, _), usage in ids.usages.items():
+        others = {node for node, _ in value.uses()} - usage.roles.keys()
+        if others or value.is_graph_output() or value.name not in graph.initializers:
+            node = next(iter(others), next(iter(usage.roles)))
+            ids.pin(usage.ids, node, "it shares a constant with a node that needs all of it")
+
+
+Places = dict[tuple[ir.Value, int], Ids]
+"""By tensor and axis: the channel of each place along it."""
+
+
+def _settled(ids: ChannelIds) -> Places:
+    """Choose the axis along which each activation holds its channels; unite until it is one."""
+    while True:
+        places = {value: _axis(ids, grid) for value, grid in ids.grids.items()}
+        open_ends = [value for value, (_, done) in places.items() if not done]
+        for value in open_ends:
+            ids.along(value, places[value][0])
+        broken = [
+            demand
+            for demand in ids.demands
+            if demand.value in places
+            and ids.find(ids.grid(demand.value)).any()
+            and not demand.allows(places[demand.value][0])
         ]
-        written = [
-            m.node for m in members if m.role is Role.WRITES and nodes[m.node].op_type in PRODUCTS
-        ]
-        if not written:
-            continue
-        tensors = tuple((n, axis, _where(i, units)) for n, axis, i in held if np.isin(units[0], i))
-        group = ChannelGroup(written[0], len(units), tuple(members), tensors)
-        yield replace(group, vanishes=_vanishes(group, nodes))
+        for demand in broken:
+            ids.pin(ids.grid(demand.value), demand.node, demand.why)
+        if not open_ends and not broken:
+            break
+    activations = {
+        (value, axis): ids.find(np.moveaxis(ids.grids[value], axis, 0).reshape(-1, 1)[:, 0])
+        if ids.grids[value].size == ids.grids[value].shape[axis]
+        else ids.along(value, axis)
+        for value, (axis, _) in places.items()
+    }
+    constants = {key: usage.ids for key, usage in ids.usages.items()}
+    return {key: ids.find(row) for key, row in {**activations, **constants}.items()}
 
 
-def _alike(places: list[Ids], pinned: set[int]) -> list[Ids]:
-    """Identities with the same places, and as often in each; in the order of their first one."""
-    seen: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for index, ids in enumerate(places):
-        for identity, count in zip(*np.unique(ids, return_counts=True), strict=True):
-            seen[int(identity)].append((index, int(count)))
-    groups: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
-    for index, ids in enumerate(places):
-        for identity in dict.fromkeys(ids.tolist()):
-            if identity not in pinned and seen[identity][0][0] == index:
-                groups[tuple(seen[identity])].append(identity)
-    return [np.array(ids, np.intp) for ids in groups.values()]
+def _axis(ids: ChannelIds, grid: Ids) -> tuple[int, bool]:
+    """The axis along which an activation's channels differ, and whether they differ nowhere else.
 
-
-def _where(ids: Ids, units: Ids) -> Indices:
-    """What each unit occupies along an axis; shape (units, width)."""
-    return np.stack([np.flatnonzero(ids == unit) for unit in units])
-
-
-def _pin_shared(model: ir.Model, trace: Trace) -> None:
-    """Keep the channels of constants that some node reads in a way that was not followed."""
-    readers = {(p.constant, p.axis, p.node) for p in trace.channels.constants}
-    for place, ids in trace.channels.constants.items():
-        for node, _ in model.graph.initializers[place.constant].uses():
-            if (place.constant, place.axis, str(node.name)) not in readers:
-                trace.pin([ids], node, f"it reads {place.constant}, too")
-
-
-def _vanishes(group: ChannelGroup, nodes: Mapping[str, ir.Node]) -> bool:
-    """Whether a graph without the group is the same graph with constants added in some places.
-
-    Where all that reads the channels reads nothing else, and what it writes is added to a tensor
-    that does not hang on them, as at the end of a residual branch.
+    Of several, the one that leaves most of them.
     """
-    held = {name for name, _, _ in group.tensors}
-    readers = [m for m in group.members if m.role is Role.READS]
-    return bool(readers) and all(_adds(nodes[m.node], m, held) for m in readers)
+    now = ids.find(grid)
+    varies = [axis for axis in range(now.ndim) if (now != np.take(now, [0], axis)).any()]
+    if len(varies) == 1:
+        return varies[0], True
+    axis = max(varies or range(now.ndim), key=lambda axis: now.shape[axis])
+    return axis, not varies
 
 
-def _adds(node: ir.Node, member: Member, held: set[str]) -> bool:
-    """Whether all that a node reads is in the group, and what it writes is only added."""
-    weight, out = node.inputs[1], node.outputs[0]
-    if weight is None or member.indices.size != kernels.dims(weight)[member.axis]:
-        return False
-    uses = list(out.uses())
-    if len(uses) != 1 or out.is_graph_output() or uses[0].node.op_type != "Add":
-        return False
-    other = uses[0].node.inputs[1 - uses[0].idx]
-    return (
-        other is not None
-        and kernels.is_activation(other)
-        and other.name not in held
-        and kernels.dims(other) == kernels.dims(out)
-    )
+def _grouped(graph: ir.Graph, ids: ChannelIds, places: Places) -> Iterator[ChannelGroup]:
+    """Put channels together that occur in the same places equally often."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for index, row in enumerate(places.values()):
+        for channel, count in zip(*np.unique(row, return_counts=True), strict=True):
+            found.setdefault(int(channel), []).append((index, int(count)))
+    found.pop(WHOLE, None)
+    alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
+    for channel, where in found.items():
+        alike.setdefault(tuple(where), []).append(channel)
+    keys = list(places)
+    names: set[str] = set()
+    for signature, channels in alike.items():
+        rows = {keys[index]: places[keys[index]] for index, _ in signature}
+        group = _group(ids, rows, np.array(channels), names)
+        if group is not None:
+            names.add(group.name)
+            yield vanishes(graph, group)
 
 
-def _skipped(trace: Trace) -> Iterator[Skipped]:
-    """Where channels ended that could have gone, once for each node."""
-    told = dict.fromkeys(
-        (node, why) for node, why in trace.channels.pinned.values() if "not followed" in why
-    )
-    yield from (Skipped(node, why) for node, why in told)
+def _group(ids: ChannelIds, rows: Places, channels: Ids, names: set[str]) -> ChannelGroup | None:
+    """One group; None where no constant would be smaller."""
+    ordered = _in_order(next(iter(rows.values())), channels)
+    members, tensors = [], []
+    for (value, axis), row in rows.items():
+        indices = _indices(row, ordered)
+        usage = ids.usages.get((value, axis))
+        if usage is None:
+            tensors.append((str(value.name), axis, indices))
+            continue
+        members += [
+            Member(str(value.name), axis, indices, role, str(node.name))
+            for node, role in usage.roles.items()
+        ]
+    first = next((value for value, _ in rows if value.producer() is not None), None)
+    node = first.producer() if first is not None else None
+    if not members or node is None:
+        return None
+    name, count = str(node.name), 1
+    while name in names:
+        count += 1
+        name = f"{node.name}:{count}"
+    return ChannelGroup(name, len(channels), tuple(members), tuple(tensors))
+
+
+def _in_order(row: Ids, channels: Ids) -> Ids:
+    """Channels in the order in which they first occur."""
+    present, first = np.unique(row, return_index=True)
+    return channels[np.argsort(first[np.searchsorted(present, channels)])]
+
+
+def _indices(row: Ids, channels: Ids) -> Indices:
+    """Where each channel occurs, shape (channels, width)."""
+    by_channel = np.argsort(row, kind="stable")
+    start = np.searchsorted(row[by_channel], channels)
+    width = int(np.searchsorted(row[by_channel], channels[0], "right") - start[0])
+    indices: Indices = by_channel[start[:, None] + np.arange(width)]
+    return indices
