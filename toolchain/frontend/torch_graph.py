@@ -12,6 +12,7 @@ from ..engine import Array, Feeds
 from ..errors import InputError
 from ..kernels import is_float
 from .torch_module import quiet
+from .torch_ready import make_ready
 from .user_code import attempt
 
 SAME = 1e-4  # of an output's largest number: two runtimes add up in different orders
@@ -90,6 +91,7 @@ def to_torch(model: ir.Model, tensors: Sequence[str] = ()) -> TorchGraph:
     written = {str(out.name): out for node in copy.graph for out in node.outputs if out.name}
     present = {value.name for value in copy.graph.outputs}
     copy.graph.outputs.extend(written[n] for n in tensors if n in written and n not in present)
+    make_ready(copy)
     outputs = tuple(str(value.name) for value in copy.graph.outputs)
     inputs = tuple(str(value.name) for value in copy.graph.inputs if not value.is_initializer())
     weights = _rename(copy)

@@ -86,7 +86,6 @@ class Updater:
         torch = import_torch()
         self._set_free(over)
         self.optimizer.zero_grad(set_to_none=True)
-        self.task.student.graph.module.train()
         total = self._backward(parts)
         tensors = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(tensors, self.recipe.clip)
@@ -136,6 +135,7 @@ class Updater:
         """Add up the gradients of a batch, and give its loss."""
         count, total = sum(len(part) for part in parts), 0.0
         for part in parts:
+            self.task.student.graph.module.train(len(part) > 1)  # one sample has no statistics
             with self.computing():
                 wanted = self.task.lessons.of(part)
                 got = self.task.student(tensors_of(part.feeds))
