@@ -8,9 +8,8 @@ import onnx_ir as ir
 from ..toolchain import kernels
 from ..toolchain.errors import InputError
 from ..toolchain.frontend.shapes import infer_shapes
-from ..toolchain.structure.channel_ids import dims
 from ..toolchain.structure.groups import ChannelGroup, Indices
-from ..toolchain.structure.vanish import remains
+from ..toolchain.structure.vanish import remains, without_channels
 from .edit import Editor
 from .lengths import Removed, shorten
 from .vanished import replace_branches
@@ -36,11 +35,8 @@ def prune(model: ir.Model, groups: Sequence[ChannelGroup], kept: Mapping[str, In
     copy = model.clone()
     removed = _removed(groups, kept)
     values = {str(value.name): value for node in copy.graph for value in node.outputs}
-    gone = [
-        value
-        for (name, axis), places in removed.items()
-        if (value := values.get(name)) is not None and dims(value)[axis] == len(places)
-    ]
+    counts = {where: len(places) for where, places in removed.items()}
+    gone = without_channels(copy.graph, counts)
     left = remains(copy.graph, gone)
     if left.blocked is not None:
         node, why = left.blocked

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..toolchain import kernels
+from ..toolchain.structure.shape_entries import numbers
 from .edit import Editor
 from .fold import evaluate
 from .match import Array
@@ -25,6 +26,8 @@ def replace_branches(editor: Editor, ends: Sequence[ir.Node], gone: Collection[i
     for node in list(editor.graph):
         if node.op_type == "Concat" and node.outputs[0] not in gone:
             _without(node, gone, editor)
+        if node.op_type == "Split" and any(out in gone for out in node.outputs):
+            _split_without(node, gone, editor)
     _drop_unread(editor, gone)
     while made:
         made = _folded(made, editor)
@@ -56,6 +59,23 @@ def _without(node: ir.Node, gone: Collection[ir.Value], editor: Editor) -> None:
     if len(left) < len(node.inputs):
         attributes = {"axis": node.attributes.get_int("axis", 0)}
         editor.become(node, "Concat", left, attributes)
+
+
+def _split_without(node: ir.Node, gone: Collection[ir.Value], editor: Editor) -> None:
+    """A Split into the parts that are left."""
+    live = [out for out in node.outputs if out not in gone]
+    sizes = numbers(node, 1, "split")
+    if not live or sizes is None:
+        return
+    left = [size for out, size in zip(node.outputs, sizes, strict=True) if out not in gone]
+    if "split" in node.attributes:
+        node.attributes["split"] = ir.AttrInt64s("split", left)
+    else:
+        editor.set_constant(node, 1, np.array(left, np.int64), f"{node.name}.split")
+    for place, out in enumerate(live):
+        out.replace_all_uses_with(node.outputs[place], replace_graph_outputs=True)
+        node.outputs[place].shape = out.shape
+    node.resize_outputs(len(live))
 
 
 def _drop_unread(editor: Editor, gone: Collection[ir.Value]) -> None:

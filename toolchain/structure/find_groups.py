@@ -10,7 +10,7 @@ from ..operators import DEFAULT_DOMAINS
 from .channel_ids import WHOLE, ChannelIds, Ids, rank
 from .groups import ChannelGroup, ChannelGroups, Indices, Member, Skipped
 from .rules import RULES, SOURCES
-from .vanish import vanishes
+from .vanish import with_vanishing
 
 _FEW = 2
 
@@ -35,7 +35,7 @@ def find_groups(model: ir.Model) -> ChannelGroups:
         ids.unite(ids.grid(value), np.array(WHOLE))
     _keep_other_readers(model.graph, ids)
     places = _settled(ids)
-    groups = tuple(_grouped(model.graph, ids, places))
+    groups = with_vanishing(model.graph, tuple(_grouped(ids, places)))
     return ChannelGroups(groups, tuple(dict.fromkeys(ids.skipped)))
 
 
@@ -134,7 +134,7 @@ def _axis(ids: ChannelIds, grid: Ids) -> tuple[int, bool]:
     return axis, not varies
 
 
-def _grouped(graph: ir.Graph, ids: ChannelIds, places: Places) -> Iterator[ChannelGroup]:
+def _grouped(ids: ChannelIds, places: Places) -> Iterator[ChannelGroup]:
     """Put channels together that occur in the same places equally often."""
     found: dict[int, list[tuple[int, int]]] = {}
     for index, row in enumerate(places.values()):
@@ -151,7 +151,7 @@ def _grouped(graph: ir.Graph, ids: ChannelIds, places: Places) -> Iterator[Chann
         group = _group(ids, rows, np.array(channels), names)
         if group is not None:
             names.add(group.name)
-            yield vanishes(graph, group)
+            yield group
 
 
 def _group(ids: ChannelIds, rows: Places, channels: Ids, names: set[str]) -> ChannelGroup | None:

@@ -1,6 +1,7 @@
 """What is left of a branch when all its channels are gone: a constant, or nothing that works."""
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -33,6 +34,9 @@ def remains(graph: ir.Graph, gone: Collection[ir.Value]) -> Remains:
     through what computes each element by itself, and end where it is broadcast to a tensor of the
     full shape.
     """
+    if not gone:
+        return Remains(())
+    gone = frozenset(gone)
     constants: set[ir.Value] = set()
     ends: list[ir.Node] = []
     for node in graph:
@@ -65,18 +69,45 @@ def _is_full(value: ir.Value, out: ir.Value) -> bool:
     return same and rank(value) == rank(out)
 
 
-def vanishes(graph: ir.Graph, group: ChannelGroup) -> ChannelGroup:
-    """The group, with whether all its units may go."""
-    whole = {name: axis for name, axis, indices in group.tensors}
-    sizes = {name: indices.size for name, _, indices in group.tensors}
-    gone = {
+def without_channels(
+    graph: ir.Graph, removed: Mapping[tuple[str, int], int]
+) -> tuple[ir.Value, ...]:
+    """The activations that have none left.
+
+    Args:
+        graph: As it was before.
+        removed: How many go, by name of the tensor and axis.
+    """
+    axes: dict[str, list[int]] = {}
+    for name, axis in removed:
+        axes.setdefault(name, []).append(axis)
+    return tuple(
         value
         for node in graph
         for value in node.outputs
-        if value.name in whole
-        and rank(value)
-        and dims(value)[whole[value.name]] == sizes[value.name]
-    }
-    if not gone:
-        return group
-    return replace(group, vanishes=remains(graph, gone).blocked is None)
+        for axis in axes.get(str(value.name), ())
+        if dims(value)[axis] == removed[str(value.name), axis]
+    )
+
+
+def with_vanishing(graph: ir.Graph, groups: Sequence[ChannelGroup]) -> tuple[ChannelGroup, ...]:
+    """The groups, each with whether all its units may go, alone and with all before that may.
+
+    Of two branches that only one can do without, the first may go: what is said of each group then
+    holds for all of them at once.
+    """
+    chosen: list[ChannelGroup] = []
+    marked = []
+    for group in groups:
+        may = _can_go(graph, [group]) and _can_go(graph, [*chosen, group])
+        marked.append(replace(group, vanishes=may))
+        chosen += [group] if may else []
+    return tuple(marked)
+
+
+def _can_go(graph: ir.Graph, groups: Sequence[ChannelGroup]) -> bool:
+    removed: Counter[tuple[str, int]] = Counter()
+    for group in groups:
+        for name, axis, indices in group.tensors:
+            removed[name, axis] += indices.size
+    return remains(graph, without_channels(graph, removed)).blocked is None
