@@ -40,26 +40,30 @@ def remains(graph: ir.Graph, gone: Collection[ir.Value]) -> Remains:
     constants: set[ir.Value] = set()
     ends: list[ir.Node] = []
     for node in graph:
-        read = [value for value in node.inputs if value is not None]
+        read = {value for value in node.inputs if value is not None}
         if node.outputs[0] in gone:
             continue
-        if any(value in gone for value in read) and node.op_type != "Concat":
-            if node.op_type not in LINEAR or any(value in gone for value in node.inputs[1:]):
+        if read & gone and node.op_type != "Concat":
+            if node.op_type not in LINEAR or gone & set(node.inputs[1:]):
                 return Remains((), (node, f"{node.op_type} cannot do without them"))
             ends.append(node)
             constants.add(node.outputs[0])
-        elif any(value in constants for value in read):
-            live = [v for v in read if v not in constants and kernels.constant(v) is None]
-            full = any(map(_is_full, live, [node.outputs[0]] * len(live)))
-            if node.op_type not in UNARY | BROADCAST or (live and not full):
+        elif read & constants:
+            live = [v for v in read - constants if kernels.constant(v) is None]
+            if not _broadcasts(node, live):
                 return Remains((), (node, f"{node.op_type} needs more than a constant"))
-            if not live:
-                constants.add(node.outputs[0])
+            constants.update(() if live else node.outputs)
     for value in graph.outputs:
         if value in constants or value in gone:
             node = value.producer() or graph[0]
             return Remains((), (node, f"the output {value.name} would be a constant"))
     return Remains(tuple(ends))
+
+
+def _broadcasts(node: ir.Node, live: Sequence[ir.Value]) -> bool:
+    """Whether a node that reads constants computes each element, and what it writes is as large."""
+    full = any(_is_full(value, node.outputs[0]) for value in live)
+    return node.op_type in UNARY | BROADCAST and (full or not live)
 
 
 def _is_full(value: ir.Value, out: ir.Value) -> bool:
