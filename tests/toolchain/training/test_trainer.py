@@ -110,13 +110,20 @@ class Interrupting(Silent):
         return _interrupting(self.count)
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9], ids=["sgd", "adamw-ema"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augment": "flip"},
+        {"precision": Precision.BFLOAT16},
+        {"optimizer": Optimizer.ADAMW, "ema": 0.9, "unfreeze": Unfreeze.HEAD},
+    ],
+    ids=["sgd", "bfloat16", "adamw-ema-head"],
+)
 def test_a_run_goes_on(
-    ema: float, begin: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any], begin: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After Ctrl-C it ends in the very weights of a run that nobody interrupted."""
-    optimizer = Optimizer.ADAMW if ema else Optimizer.SGD
-    recipe = replace(RECIPE, ema=ema, optimizer=optimizer, lr=0.01, augment="flip")
+    recipe = replace(RECIPE, lr=0.01, **changes)
     whole = begin(recipe)
     wanted = train(whole, recipe)
     monkeypatch.setattr(trainer, "_SAVE_EVERY", 0.0)
