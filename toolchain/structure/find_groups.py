@@ -168,8 +168,8 @@ def _group(ids: ChannelIds, rows: Places, channels: Ids, names: set[str]) -> Cha
             Member(str(value.name), axis, indices, role, str(node.name))
             for node, role in usage.roles.items()
         ]
-    first = next((value for value, _ in rows if value.producer() is not None), None)
-    node = first.producer() if first is not None else None
+    writers = [value.producer() for value, _ in rows]
+    node = next((node for node in writers if node and node.op_type in SOURCES), None)
     if not members or node is None:
         return None
     name, count = str(node.name), 1
