@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from ..backends.ort import Options
 from ..toolchain.accuracy.evaluator import Reference
 from ..toolchain.accuracy.metrics import choose_metric
 from ..toolchain.accuracy.samples import Samples, labelled
@@ -13,16 +15,17 @@ from ..toolchain.cluster import Cluster
 from ..toolchain.errors import BackendError, InputError, UsageError
 from ..toolchain.progress import Progress, Silent
 from ..toolchain.verify import Tolerance
-from .request import Request
+from .request import Recover, Request
 from .stages import deliver
 from .stages.cluster import connected
+from .stages.compilation import Compilation
 from .stages.decide import decide, reference
 from .stages.explore import evaluator
-from .stages.gate import Gate
+from .stages.gate import Delivery, Gate
 from .stages.limits import check_limits
 from .stages.prepare import Prepared, prepare
 from .stages.restructure import restructured
-from .stages.search import PlanSearch
+from .stages.search import PlanSearch, Searched
 from .stages.target import Target, find_target
 from .stages.tune import session_note, tune_original
 from .strategies import explorer
@@ -62,37 +65,27 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
         labelled=labelled(part.samples),
         max_drop=request.max_drop,
     )
-    structured = restructured(request, target, prepared, part, metric, clock)
-    prepared = structured.prepared
-    decisions = decide(request, target, prepared, clock)
-    scored = evaluator(decisions, part, metric, request.threads)
-    searched = PlanSearch(request, prepared, decisions, scored, clock, cluster).run()
+    begun = Compilation(request, target, prepared, part, metric)
+    structured = restructured(begun, clock)
     original = tune_original(target, prepared, request.threads, clock)
     with staged(request.target, force=request.force, archive=request.archive) as folder:
-        tolerance = Tolerance(request.max_drop)
-        gate = Gate(
-            target,
-            prepared,
-            decisions,
-            held_out,
-            metric,
-            tolerance,
-            request.threads,
-            folder,
-            original,
-        )
-        delivery = gate.first_to_pass(searched.plans, clock)
+        last = _Last(held_out, folder, original)
+        outcome = _delivered(begun.of(structured.model), last, clock, cluster)
+        if outcome.delivery.plan is None and structured.choices:
+            clock.note("the smaller structure did not pass: the whole one is compiled")
+            structured = replace(structured, model=prepared.model, choices={})
+            outcome = _delivered(begun, last, clock, cluster)
+        gate, searched, delivery = outcome.gate, outcome.searched, outcome.delivery
         report = deliver.make_report(gate, searched.problem, delivery, made_from)
-        near = check_limits(request, report)
-        sessions = session_note(delivery.engine, original)
         notes = (
             *target.notes,
             *prepared.notes,
             *structured.notes,
-            *decisions.notes,
+            *gate.decisions.notes,
+            *delivery.notes,
             metric.why,
-            near,
-            sessions,
+            check_limits(request, report),
+            session_note(delivery.engine, original),
         )
         report = replace(
             report,
@@ -105,6 +98,47 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
         about = deliver.manifest(gate, delivery, made_from)
         deliver.write(folder, report, gate, delivery, about)
     return Bundle.open(request.target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """What the end of a compilation needs: the report split, where to, and what to beat."""
+
+    held_out: Reference
+    folder: Path
+    original: Options
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a graph came to."""
+
+    gate: Gate
+    searched: Searched
+    delivery: Delivery
+
+
+def _delivered(
+    begun: Compilation, last: _Last, clock: "Stopwatch", cluster: Cluster | None
+) -> _Outcome:
+    """Decide, search, and let the gate choose."""
+    request, target, prepared = begun.request, begun.target, begun.prepared
+    decisions = decide(request, target, prepared, clock)
+    scored = evaluator(decisions, begun.search, begun.metric, request.threads)
+    searched = PlanSearch(request, prepared, decisions, scored, clock, cluster).run()
+    gate = Gate(
+        target,
+        prepared,
+        decisions,
+        last.held_out,
+        begun.metric,
+        Tolerance(request.max_drop),
+        request.threads,
+        last.folder,
+        last.original,
+        request.recovery is not Recover.NONE and prepared.real,
+    )
+    return _Outcome(gate, searched, gate.first_to_pass(searched.plans, clock))
 
 
 def check_precisions(request: Request, target: Target) -> None:

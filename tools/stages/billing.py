@@ -20,7 +20,8 @@ from ...toolchain.progress import Progress
 from ...toolchain.slots import SlotGraph
 from ...toolchain.structure.site import Bill, Part
 from ..request import Request
-from .decide import PlanSpace, find_meter, plan_fp32, prices_elsewhere, reference
+from .compilation import Compilation
+from .decide import find_meter, find_space, plan_fp32, prices_elsewhere, reference
 from .prepare import Prepared
 from .target import Target
 
@@ -46,15 +47,10 @@ class Biller:
     progress: Progress
 
     @classmethod
-    def fastest(
-        cls,
-        request: Request,
-        target: Target,
-        prepared: Prepared,
-        space: PlanSpace,
-        progress: Progress,
-    ) -> "Biller":
+    def fastest(cls, begun: Compilation, progress: Progress) -> "Biller":
         """A biller in the precision in which the model as it is takes the least."""
+        request, target, prepared = begun.request, begun.target, begun.prepared
+        space = find_space(request, target, prepared, progress)
         seen = {choice.precision for slot in space.slots.slots for choice in slot.choices}
         found = [
             cls(request, target, prepared, space.writer.ranges, precision, progress)

@@ -1,6 +1,6 @@
 """Stage 4: builds the chosen plan, holds it against the original, and falls back where it fails."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -37,6 +37,7 @@ from ...toolchain.verify import (
 from ..loaded import same_pool
 from .decide import Decisions
 from .prepare import Prepared
+from .refit import refitted
 from .target import Target
 from .tune import Tuner, comparable
 
@@ -60,6 +61,7 @@ class Delivery:
         wall: The same on the threads asked for, by wall time.
         checks: What was checked and what is owed.
         attempts: Everything that came before the gate, in order.
+        notes: What the user should know of how it was made.
     """
 
     plan: Plan | None
@@ -70,6 +72,7 @@ class Delivery:
     wall: Paired | None
     checks: tuple[Check, ...]
     attempts: tuple[Attempt, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Gate:
         threads: Threads for the wall time; 0: all cores.
         folder: Where the bundle is being made.
         original: The original's session at its best: what a plan must beat.
+        recover: Whether constants are fitted to each plan, on the calibration's samples.
     """
 
     target: Target
@@ -97,6 +101,7 @@ class Gate:
     threads: int
     folder: Path
     original: ort.Options
+    recover: bool = False
 
     def first_to_pass(self, plans: Sequence[tuple[str, Plan]], progress: Progress) -> Delivery:
         """Try plans in order; what passes is left in the folder.
@@ -123,7 +128,8 @@ class Gate:
 
     def _try(self, name: str, plan: Plan, progress: Progress) -> tuple[Delivery | None, Attempt]:
         """Build and measure one plan; its speed only where its numbers are right."""
-        model = self.decisions.writer.write(plan)
+        decisions, notes = self._refitted(plan, progress)
+        model = decisions.writer.write(plan)
         path = self._save(model)
         try:
             checks, engine = self._make(path)
@@ -131,7 +137,10 @@ class Gate:
                 tuner = Tuner(self.prepared.feeds, self.threads, progress)
                 engine = tuner.engine(engine, path, model)
             with progress.stage("verify"):
-                delivery = self._check(engine, checks, model, plan)
+                delivery = self._check(
+                    engine, checks, lambda: decisions.simulate(plan, self.threads)
+                )
+                delivery = replace(delivery, plan=plan, notes=notes)
                 decision = self._judge(delivery)
                 if decision.accepted and self._timed(delivery):
                     delivery = self._time(delivery)
@@ -140,6 +149,12 @@ class Gate:
             return None, Attempt(name, GateDecision(accepted=False, reasons=(str(refused),)))
         speedup = delivery.cpu.ratio[Clock.CPU] if delivery.cpu else None
         return delivery, Attempt(name, decision, speedup, delivery.quality.drop.interval)
+
+    def _refitted(self, plan: Plan, progress: Progress) -> tuple[Decisions, tuple[str, ...]]:
+        """The decisions with constants that are fitted to a plan, where that is asked for."""
+        if not self.recover:
+            return self.decisions, ()
+        return refitted(self.decisions, plan, self.prepared.splits.calibrate, progress)
 
     def _judge(self, delivery: Delivery) -> GateDecision:
         decision = gate(
@@ -170,20 +185,18 @@ class Gate:
         return checks, self._build(path)
 
     def _check(
-        self, engine: Engine | None, checks: tuple[Check, ...], model: ir.Model, plan: Plan | None
+        self, engine: Engine | None, checks: tuple[Check, ...], simulate: Callable[[], Runner]
     ) -> Delivery:
         """Judge the numbers of an engine, or where it cannot run here, of what stands for it."""
         if self.target.here and engine is not None:
-            runner: Runner = self.target.backend.load(self.folder, engine, self.threads)
-        elif plan:
-            runner = self.decisions.simulate(plan, self.threads)
+            runner = self.target.backend.load(self.folder, engine, self.threads)
         else:
-            runner = ort.Session(model, ort.Options(threads=self.threads))
+            runner = simulate()
         quality = measure(runner, self.report, self.metric)
         numbers = Numbers.worst_of(
             compare_outputs(outputs, runner(feeds)) for feeds, outputs in self.golden()
         )
-        return Delivery(plan, engine, quality, numbers, None, None, checks)
+        return Delivery(None, engine, quality, numbers, None, None, checks)
 
     def _timed(self, delivery: Delivery) -> bool:
         return comparable(self.target) and delivery.engine is not None
@@ -215,7 +228,8 @@ class Gate:
         checks, engine = self._make(path)
         if engine is not None and comparable(self.target):
             engine = replace(engine, options=options_text(self.original))
-        delivery = self._check(engine, checks, self.prepared.original, None)
+        options = ort.Options(threads=self.threads)
+        delivery = self._check(engine, checks, lambda: ort.Session(self.prepared.original, options))
         if not self._timed(delivery) or delivery.engine is None:
             return delivery
         alone = self.target.backend.load(self.folder, delivery.engine, 1)

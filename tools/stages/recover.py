@@ -1,9 +1,31 @@
 """Winning back what a smaller model lost."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import onnx_ir as ir
+
+from ...backends import ort
+from ...toolchain.accuracy.data import load_samples
+from ...toolchain.accuracy.samples import Sample, Samples, each, labelled
+from ...toolchain.frontend.shapes import model_inputs
+from ...toolchain.frontend.torch_graph import TorchGraph, to_torch
+from ...toolchain.progress import Progress
+from ...toolchain.training.batches import held_out
+from ...toolchain.training.recipe import Recipe
+from ...toolchain.training.student import Student
+from ...toolchain.training.task import Task
+from ...toolchain.training.trainer import Limits, train
+from ..request import Recover, Request
+from .prepare import Prepared
+
+STAGE = 0.06  # of the time, after each cut
+FINAL = 0.75  # of what is left of it, at the end: the rest is for a second end, if that is needed
+PATIENCE = 3.0  # a cut may lose so much more than allowed: the end is trained for longer
+WITH_LABELS = 0.5  # share of distillation, where there are labels, too
+_ENDLESS = 10**7  # steps: the clock ends a run
 
 
 class Recovery(Protocol):
@@ -12,6 +34,11 @@ class Recovery(Protocol):
     @property
     def patience(self) -> float:
         """How much more than allowed a stage may lose, since the end wins back more."""
+        ...
+
+    @property
+    def validation(self) -> Samples:
+        """Samples that nothing is fitted to; none where there are no better ones than others."""
         ...
 
     def stage(self, model: ir.Model) -> ir.Model:
@@ -28,6 +55,7 @@ class Untrained:
     """Leaves weights as they are: what is won back was fitted while the model was cut."""
 
     patience: float = 1.0
+    validation: Samples = ()
 
     def stage(self, model: ir.Model) -> ir.Model:
         """The model itself."""
@@ -36,3 +64,83 @@ class Untrained:
     def final(self, model: ir.Model) -> ir.Model:
         """The model itself."""
         return model
+
+
+@dataclass(slots=True, eq=False)
+class Trained:
+    """Trains a model to say what the original says, and the labels where there are some.
+
+    Attributes:
+        teacher: The original.
+        samples: What is trained on.
+        validation: What is not.
+        recipe: How.
+        seconds: For all of it.
+        threads: Of torch.
+        folder: Where checkpoints are kept; None: nowhere.
+        progress: Told of each step.
+        spent: Seconds so far.
+    """
+
+    teacher: TorchGraph
+    samples: Sequence[Sample]
+    validation: Samples
+    recipe: Recipe
+    seconds: float
+    threads: int
+    folder: Path | None
+    progress: Progress
+    patience: float = PATIENCE
+    spent: list[float] = field(default_factory=list)
+
+    def stage(self, model: ir.Model) -> ir.Model:
+        """Train for a small share of the time."""
+        return self._trained(model, STAGE * self.seconds)
+
+    def final(self, model: ir.Model) -> ir.Model:
+        """Train for most of what is left of the time."""
+        return self._trained(model, FINAL * max(0.0, self.seconds - sum(self.spent)))
+
+    def _trained(self, model: ir.Model, seconds: float) -> ir.Model:
+        student = Student.of(model, self.samples, _run, norms=True)
+        task = Task.of(
+            student, self.teacher, self.samples, recipe=self.recipe, progress=self.progress
+        )
+        checkpoint = self.folder and self.folder / f"train{len(self.spent)}.safetensors"
+        limits = Limits(seconds, self.threads, checkpoint)
+        result = train(task, self.recipe, limits=limits, progress=self.progress)
+        if result.note:
+            self.progress.note(result.note)
+        self.spent.append(result.seconds)
+        return student.to_model(self.samples, _run)
+
+
+def recovery(request: Request, prepared: Prepared, progress: Progress) -> Recovery:
+    """How what is lost is won back.
+
+    Raises:
+        InputError: The training data cannot be used, or torch cannot run the model.
+    """
+    if request.recovery is not Recover.FULL:
+        return Untrained()
+    with progress.stage("read the training data"):
+        samples = load_samples(
+            request.train_data, model_inputs(prepared.original), preprocess=request.preprocess
+        )
+        train_on, rest = held_out(samples, request.seed)
+        held = list(each(train_on))
+    alpha = WITH_LABELS if labelled(samples) else 1.0
+    return Trained(
+        teacher=to_torch(prepared.original),
+        samples=held,
+        validation=rest,
+        recipe=Recipe(steps=_ENDLESS, alpha=alpha, augment=request.augment, seed=request.seed),
+        seconds=60.0 * request.train_minutes,
+        threads=request.threads,
+        folder=request.checkpoint,
+        progress=progress,
+    )
+
+
+def _run(model: ir.Model) -> ort.Session:
+    return ort.Session(model, ort.Options(optimise=False))

@@ -13,20 +13,18 @@ import onnx_ir as ir
 from ...backends import ort
 from ...toolchain.accuracy.evaluator import Reference, measure
 from ...toolchain.accuracy.losses import choose_loss
-from ...toolchain.accuracy.metric import Metric
+from ...toolchain.accuracy.samples import labelled
 from ...toolchain.plan import NodeChoice
 from ...toolchain.progress import Progress, Silent
 from ...toolchain.report import StageRow, StructureRow
 from ...toolchain.search.problem import Objective
 from ...toolchain.structure.site import Bill
-from ..request import Request
 from .billing import Biller
+from .compilation import Compilation
 from .cut import Cut, Cutter
-from .decide import find_space
-from .prepare import Prepared
-from .recover import Recovery, Untrained
+from .decide import reference
+from .recover import Recovery, recovery
 from .sites import SiteFinder, by_magnitude
-from .target import Target
 
 STAGES = 12
 SHARE = 0.85  # of the latency, or the size, that is left: what a stage aims at
@@ -65,16 +63,16 @@ class Structured:
     """What became of the structure.
 
     Attributes:
-        prepared: With the model as it is now.
+        model: The graph as it is now.
         choices: What is left at each node that was changed.
         stages: Every stage, also those that were undone.
         notes: What the user should know.
     """
 
-    prepared: Prepared
-    choices: dict[str, NodeChoice]
-    stages: tuple[StageRow, ...]
-    notes: tuple[str, ...]
+    model: ir.Model
+    choices: dict[str, NodeChoice] = field(default_factory=dict)
+    stages: tuple[StageRow, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[StructureRow, ...]:
@@ -83,40 +81,21 @@ class Structured:
         return tuple(StructureRow(node, choice.keep, choice.rank) for node, choice in changed)
 
 
-def restructured(
-    request: Request,
-    target: Target,
-    prepared: Prepared,
-    part: Reference,
-    metric: Metric,
-    progress: Progress,
-) -> Structured:
-    """What becomes of the structure of a model; nothing where no method may change it.
-
-    Args:
-        request: What is asked.
-        target: The device.
-        prepared: The model and the data.
-        part: The search split, with the original's outputs.
-        metric: What counts.
-        progress: Told of each stage.
-    """
+def restructured(begun: Compilation, progress: Progress) -> Structured:
+    """What becomes of the structure of a model; nothing where no method may change it."""
+    request, prepared, search = begun.request, begun.prepared, begun.search
     if not request.restructures:
-        return Structured(prepared, {}, (), ())
+        return Structured(prepared.model)
     with progress.stage("structure: what kernels take"):
-        space = find_space(request, target, prepared, Silent())
-        biller = Biller.fastest(request, target, prepared, space, Silent())
-    cutter = Cutter(
-        request,
-        SiteFinder(prepared.feeds, 8, by_magnitude),
-        biller,
-        part,
-        choose_loss(metric, part.outputs),
-        progress,
-    )
-    return Restructuring(
-        request, prepared, cutter, biller, Untrained(), part, metric, progress
-    ).run()
+        biller = Biller.fastest(begun, Silent())
+    regained = recovery(request, prepared, progress)
+    judge = search
+    if len(regained.validation) and labelled(search.samples) == labelled(regained.validation):
+        judge = Reference.of(reference(prepared.original), regained.validation, "validation")
+    loss = choose_loss(begun.metric, search.outputs)
+    finder = SiteFinder(prepared.feeds, 8, by_magnitude)
+    cutter = Cutter(request, finder, biller, search, loss, progress)
+    return Restructuring(begun, cutter, biller, regained, judge, progress).run()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,28 +103,25 @@ class Restructuring:
     """The structure of one compilation.
 
     Attributes:
-        request: What is asked.
-        prepared: The model and the data.
+        begun: The compilation.
         cutter: Finds cuts.
         biller: Says what graphs take.
         recovery: Wins back what a cut lost.
         judge: Data that nothing is fitted to, with the original's outputs.
-        metric: What counts.
         progress: Told of each stage.
     """
 
-    request: Request
-    prepared: Prepared
+    begun: Compilation
     cutter: Cutter
     biller: Biller
     recovery: Recovery
     judge: Reference
-    metric: Metric
     progress: Progress
 
     def run(self) -> Structured:
         """Cut until a stage loses too much, the limits are met, or nothing is left to cut."""
-        states = [State(self.prepared.model, self.biller.bill(self.prepared.model))]
+        model = self.begun.prepared.model
+        states = [State(model, self.biller.bill(model))]
         rows: list[StageRow] = []
         for share in (SHARE, HALF):
             while len(rows) < STAGES and not self._enough(states[-1].bill):
@@ -158,14 +134,13 @@ class Restructuring:
                     break
                 states.append(state)
         best = self._finished(states, rows)
-        prepared = replace(self.prepared, model=best.model)
-        return Structured(prepared, best.choices, tuple(rows), self.cutter.notes)
+        return Structured(best.model, best.choices, tuple(rows), self.cutter.notes)
 
     def _tried(self, state: State, cut: Cut, number: int) -> tuple[State, StageRow]:
         """What a cut makes of a model, recovered; and whether it may stay."""
         model = self.recovery.stage(cut.model)
         drop = self._drop(model)
-        kept = drop <= self.request.max_drop * self.recovery.patience
+        kept = drop <= self.begun.request.max_drop * self.recovery.patience
         row = StageRow(f"cut {number}", cut.bill.us, cut.bill.weights, cut.loss, drop, kept=kept)
         self.progress.note(f"{row.name}: {cut.bill.us:.0f} µs, drop {drop:.2%}, kept: {kept}")
         return state.after(cut, model, drop), row
@@ -175,7 +150,7 @@ class Restructuring:
         for state in reversed(states[1:]):
             model = self.recovery.final(state.model)
             drop = self._drop(model) if model is not state.model else state.drop
-            kept = drop <= self.request.max_drop
+            kept = drop <= self.begun.request.max_drop
             bill = state.bill
             rows.append(StageRow("recovered", bill.us, bill.weights, None, drop, kept=kept))
             if kept:
@@ -184,16 +159,18 @@ class Restructuring:
 
     def _drop(self, model: ir.Model) -> float:
         """What a model has lost of the metric."""
-        runner = ort.Session(model, ort.Options(self.request.threads))
-        return measure(runner, self.judge, self.metric).drop.value
+        runner = ort.Session(model, ort.Options(self.begun.request.threads))
+        return measure(runner, self.judge, self.begun.metric).drop.value
 
     def _figure(self) -> Objective:
         """What is cut: the size where that is asked for, else the latency."""
-        return Objective.SIZE if self.request.objective is Objective.SIZE else Objective.LATENCY
+        return (
+            Objective.SIZE if self.begun.request.objective is Objective.SIZE else Objective.LATENCY
+        )
 
     def _enough(self, bill: Bill) -> bool:
         """Whether there are limits, and they are met."""
-        request, bits = self.request, self.biller.precision.weight_bits
+        request, bits = self.begun.request, self.biller.precision.weight_bits
         limits = [
             (request.max_latency_ms and request.max_latency_ms * 1e3, bill.us),
             (request.max_size, bill.weights * bits / 8),

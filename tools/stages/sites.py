@@ -138,6 +138,7 @@ def by_magnitude(
         score = np.zeros(group.units)
         for member in group.members:
             tensor = model.graph.initializers[member.constant].const_value
+            assert tensor is not None
             array = np.moveaxis(tensor.numpy(), member.axis, 0)
             score += (array[member.indices].reshape(group.units, -1) ** 2).sum(axis=1)
         found[group.name] = np.argsort(-score)
