@@ -1,0 +1,155 @@
+"""Round trips of weights through every storage format."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hwc.toolchain.errors import InputError
+from hwc.toolchain.storage.encode import TINY, decode, encode, relative_error, stored
+from hwc.toolchain.storage.formats import Format, Kind
+from hwc.toolchain.storage.levels import fixed_levels
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+Array = npt.NDArray[np.float32]
+NAMES = [
+    *(f"int{bits}" for bits in range(2, 9)),
+    *("int4/tensor", "int4/32", "int8/128", "lsq2", "lsq3/64", "lsq4", "lsq8/tensor"),
+    *("log2", "log4", "log5/32", "log8", "float4e2m1", "float6e2m3", "float6e3m2"),
+    *("float8e4m3", "float8e5m2/tensor", "codebook2", "codebook4", "codebook8"),
+    *("codebook3/channel",),
+]
+FORMATS = st.sampled_from([Format.parse(name) for name in NAMES])
+NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)
+WEIGHTS = hnp.arrays(np.float32, SHAPES, elements=NUMBERS)
+
+
+def axes(array: Array) -> st.SearchStrategy[int | None]:
+    return st.sampled_from([None, *range(array.ndim)])
+
+
+def weight(seed: int = 0, shape: tuple[int, ...] = (24, 10, 3, 3)) -> Array:
+    """Normal numbers with channels of different size, as folded batch norms leave them."""
+    generator = np.random.default_rng(seed)
+    size = generator.uniform(0.05, 1.0, (shape[0], *[1] * (len(shape) - 1)))
+    return (generator.standard_normal(shape) * size).astype(np.float32)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), WEIGHTS, FORMATS)
+def test_what_was_decoded_encodes_to_itself(
+    data: st.DataObject, array: Array, form: Format
+) -> None:
+    axis = data.draw(axes(array))
+    first = encode(array, form, axis)
+    once = decode(first)
+    assert once.shape == array.shape
+    assert once.dtype == np.float32
+    assert np.isfinite(once).all()
+    again = stored(once, form, axis)
+    assert np.array_equal(again, once)
+    assert first.codes.max(initial=0) < 2**form.bits
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), WEIGHTS, FORMATS.filter(lambda f: f.kind not in {Kind.LSQ, Kind.CODEBOOK}))
+def test_no_weight_is_off_by_more_than_half_a_step(
+    data: st.DataObject, array: Array, form: Format
+) -> None:
+    axis = data.draw(axes(array))
+    encoded = encode(array, form, axis)
+    gaps = np.diff(fixed_levels(form)).astype(np.float64)
+    widest = float(gaps.max()) * float(encoded.scales.max(initial=0.0))
+    error = np.abs(decode(encoded).astype(np.float64) - array)
+    assert error.max(initial=0.0) <= 0.501 * widest + float(TINY)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_zeros_stay_zeros(name: str) -> None:
+    form = Format.parse(name)
+    array = weight()
+    array[::2, 1] = 0.0
+    assert (stored(array, form)[::2, 1] == 0).all()
+    assert not stored(np.zeros((4, 40), np.float32), form).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused(name: str, bad: float) -> None:
+    array = weight(shape=(3, 5))
+    array[1, 2] = bad
+    with pytest.raises(InputError, match="NaN or infinite"):
+        encode(array, Format.parse(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_denormal_weights_beside_others_do_no_harm(name: str) -> None:
+    array = weight(shape=(4, 64))
+    array[1] = 1e-40
+    held = stored(array, Format.parse(name))
+    assert np.abs(held[1]).max() <= 2 * np.abs(array).max() / 3
+    assert np.isfinite(held).all()
+
+
+@pytest.mark.parametrize("name", ["int8", "int4", "lsq4", "log4", "float8e4m3"])
+def test_largest_floats_do_not_overflow(name: str) -> None:
+    most = np.finfo(np.float32).max
+    array = np.array([[most, -most, most / 2, 0.0]], np.float32)
+    held = stored(array, Format.parse(name))
+    assert np.isfinite(held).all()
+    assert held[0, 0] > 0.98 * most
+
+
+@pytest.mark.parametrize("axis", [0, 1, 3, None])
+def test_scales_follow_the_channel_axis(axis: int | None) -> None:
+    array = weight(shape=(6, 5, 2, 3))
+    form = Format.parse("int4")
+    held = stored(array, form, axis)
+    if axis is None:
+        assert np.array_equal(held, stored(array, Format.parse("int4/tensor"), 0))
+        return
+    moved = np.moveaxis(array, axis, 0)
+    one = [stored(np.ascontiguousarray(part)[None], form, 0)[0] for part in moved]
+    assert np.array_equal(held, np.moveaxis(np.stack(one), 0, axis))
+
+
+def test_more_bits_less_error_for_each_kind() -> None:
+    array = weight()
+    for kind, least in (("int", 2), ("lsq", 2), ("log", 3), ("codebook", 2)):
+        errors = [relative_error(array, Format.parse(f"{kind}{b}")) for b in range(least, 9)]
+        assert errors == sorted(errors, reverse=True), kind
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_a_fitted_step_beats_the_largest_weight(bits: int) -> None:
+    array = weight()
+    fitted = relative_error(array, Format.parse(f"lsq{bits}"))
+    assert fitted < 0.9 * relative_error(array, Format.parse(f"int{bits}"))
+
+
+def test_a_fitted_step_is_near_the_best_of_a_fine_sweep() -> None:
+    row = weight(shape=(1, 3000))
+    most, best = np.abs(row).max(), np.inf
+    for step in np.linspace(0.05, 1.0, 400) * most / 3:
+        codes = np.clip(np.rint(row / step), -3, 3)
+        best = min(best, float(((row - codes * step) ** 2).sum() / (row**2).sum()))
+    assert relative_error(row, Format.parse("lsq3")) <= 1.01 * best
+
+
+def test_blocks_are_better_than_channels_and_channels_than_a_tensor() -> None:
+    array = weight(shape=(16, 256))
+    errors = [relative_error(array, Format.parse(f"int4{end}")) for end in ("/32", "", "/tensor")]
+    assert errors == sorted(errors)
+
+
+def test_codebooks_heed_importance() -> None:
+    array = weight(shape=(2, 2000))
+    importance = np.where(np.abs(array) > 0.5, 50, 1).astype(np.float32)
+    form = Format.parse("codebook3")
+    large = np.abs(array) > 0.5
+
+    def error(held: Array) -> float:
+        return float(((held - array)[large] ** 2).sum())
+
+    assert error(stored(array, form, importance=importance)) < 0.7 * error(stored(array, form))

@@ -1,0 +1,117 @@
+"""Storage formats: in how many bits, and on which levels, a weight is kept."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from ..errors import UsageError
+
+LEAST_BITS, MOST_BITS = 2, 8
+LEAST_BLOCK, MOST_BLOCK = 32, 128
+SCALE_BYTES = 2  # scales, and the levels of codebooks, are bfloat16
+# Bits of exponent and mantissa beside the sign: "OCP 8-bit Floating Point Specification" (OFP8)
+# 1.0, and "OCP Microscaling Formats (MX) Specification" 1.0, section 5.3.
+FLOATS = {"e2m1": 4, "e2m3": 6, "e3m2": 6, "e4m3": 8, "e5m2": 8}
+EXAMPLES = "int4, int4/tensor, int4/32, lsq3, log4, float4e2m1, float8e4m3, codebook4"
+_TEXT = re.compile(r"(int|lsq|log|codebook|float)([2-8])(e\dm\d)?(?:/(tensor|channel|\d{2,3}))?")
+
+
+class Kind(StrEnum):
+    """How the levels lie.
+
+    `int`: uniform, the largest weight on the last level. `lsq`: uniform, with the step of least
+    squared error (the objective of Esser et al. 2020, "Learned step size quantization", solved here
+    in closed form; training may move it on). `log`: powers of two, or from 5 bits on of a root of
+    two (Miyashita et al. 2016, "Convolutional neural networks using logarithmic data
+    representation"). `float`: small floats. `codebook`: the centres of k-means (Han et al. 2016,
+    "Deep compression").
+    """
+
+    INT = "int"
+    LSQ = "lsq"
+    LOG = "log"
+    FLOAT = "float"
+    CODEBOOK = "codebook"
+
+
+class Group(StrEnum):
+    """Which weights share a scale (or a codebook)."""
+
+    TENSOR = "tensor"
+    CHANNEL = "channel"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Format:
+    """One storage format; `str(format)` is its canonical text, `Format.parse` reads it.
+
+    Attributes:
+        kind: How the levels lie.
+        bits: Bits of one code, 2 to 8.
+        group: Which weights share a scale; of a codebook, the codebook.
+        block: How many weights along the depth a block has; 0 where there are no blocks.
+        layout: Of a float: its exponent and mantissa, such as `e4m3`.
+    """
+
+    kind: Kind
+    bits: int
+    group: Group = Group.CHANNEL
+    block: int = 0
+    layout: str = ""
+
+    def __post_init__(self) -> None:
+        blocks = LEAST_BLOCK <= self.block <= MOST_BLOCK
+        legal = (
+            LEAST_BITS <= self.bits <= MOST_BITS
+            and (blocks if self.group is Group.BLOCK else self.block == 0)
+            and (self.kind is not Kind.CODEBOOK or self.group is not Group.BLOCK)
+            and (FLOATS.get(self.layout) == self.bits if self.kind is Kind.FLOAT else True)
+            and (self.kind is Kind.FLOAT or not self.layout)
+        )
+        if not legal:
+            raise UsageError(f"there is no storage format {self}", f"there are {EXAMPLES}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a name such as `int4`, `int4/tensor`, `int4/32` or `float8e4m3`.
+
+        Scales are per channel, and a codebook is one for the tensor, where nothing else is said.
+
+        Raises:
+            UsageError: There is no such format.
+        """
+        match = _TEXT.fullmatch(text)
+        if match is None:
+            raise UsageError(f"there is no storage format {text!r}", f"there are {EXAMPLES}")
+        kind, layout, shared = Kind(match[1]), match[3] or "", match[4] or ""
+        if shared.isdigit():
+            return cls(kind, int(match[2]), Group.BLOCK, int(shared), layout)
+        return cls(kind, int(match[2]), Group(shared or _usual(kind)), 0, layout)
+
+    def __str__(self) -> str:
+        name = f"{self.kind}{self.bits}{self.layout}"
+        if self.group is Group.BLOCK:
+            return f"{name}/{self.block}"
+        return name if self.group is _usual(self.kind) else f"{name}/{self.group}"
+
+    def groups(self, elements: int, channels: int) -> int:
+        """How many scales, or codebooks, a weight has."""
+        match self.group:
+            case Group.TENSOR:
+                return 1
+            case Group.CHANNEL:
+                return channels
+        depth = -(-elements // max(channels, 1))
+        return channels * -(-depth // self.block)
+
+    def bytes(self, elements: int, channels: int = 1) -> int:
+        """Bytes of a weight's codes with its scales or codebooks, before entropy coding."""
+        levels = 2**self.bits if self.kind is Kind.CODEBOOK else 1
+        shared = SCALE_BYTES * levels * self.groups(elements, channels)
+        return -(-elements * self.bits // 8) + shared
+
+
+def _usual(kind: Kind) -> Group:
+    return Group.TENSOR if kind is Kind.CODEBOOK else Group.CHANNEL
