@@ -47,10 +47,10 @@ NETS = {
       y = Conv (d, t) }""",
     "in groups": """(float[N,3,8,8] y) <float[8,4,1,1] w, float[12,2,3,3] v, float[3,12,1,1] t>
     { a = Conv (x, w) b = Conv <group = 4, pads = [1,1,1,1]> (a, v) y = Conv (b, t) }""",
-    "transposed": """(float[N,3,16,16] y) <float[4,6,2,2] w, float[6,2,2,2] v, float[12] vb,
-    float[3,12,2,2] t>
-    { a = ConvTranspose (x, w) b = ConvTranspose <group = 6> (a, v, vb)
-      c = ConvTranspose <strides = [1,1]> (b, t2) y = Pad (c, p) }""",
+    "transposed": """(float[N,3,9,9] y) <float[4,6,2,2] w, float[6,2,1,1] v, float[12] vb,
+    float[12,3,1,1] t>
+    { a = ConvTranspose (x, w) b = ConvTranspose <group = 6> (a, v, vb) c = Relu (b)
+      y = ConvTranspose (c, t) }""",
     "squeeze and excite": """(float[N,3,8,8] y) <float[6,4,1,1] w, float[4,6,1,1] s,
     float[6,4,1,1] e, float[6] eb, float[3,6,1,1] t>
     { a = Conv (x, w) p = GlobalAveragePool (a) q = Conv (p, s) r = Relu (q) u = Conv (r, e, eb)
@@ -68,7 +68,11 @@ NETS = {
     { a = Conv (x, w) b, c = Split <axis = 1> (a, z) d = Slice (b, s, e, k)
       h = Gather <axis = 1> (c, i) j = Mul (d, h) n = Concat <axis = 1> (b, j)
       o = Conv (n, t) q = Conv (d, u) y = Add (o, q) }""",
-    "resized": """(float[N,3,16,16] y) <float[6,4,1,1] w, float[4] z = {1,1,2,2}, float[3,6,1,1] t>
+    "shared weight": """(float[N,3,8,8] y) <float[6,4,1,1] w, float[6,6,3,3] v, float[3,12,1,1] t>
+    { a = Conv (x, w) b = Conv <pads = [1,1,1,1]> (a, v) c = Conv <pads = [1,1,1,1]> (b, v)
+      d = Concat <axis = 1> (b, c) y = Conv (d, t) }""",
+    "resized": """(float[N,3,16,16] y) <float[6,4,1,1] w, float[4] z = {1,1,2,2}, float[6,1,1] q,
+    float[3,6,1,1] t>
     { a = Conv (x, w) b = Resize <mode = "nearest"> (a, , z) c = PRelu (b, q) y = Conv (c, t) }""",
     "heads": """(float[N,64,4] y) <float[4,12] w, float[12] b, float[4,4] o, float[4,6] f,
     float[6,4] g, int64[3] m = {0,4,64}, int64[5] s = {0,64,3,2,2}, int64[3] r = {0,64,4},
@@ -81,11 +85,6 @@ NETS = {
       j = MatMul (i, o) aa = Add (l, j) bb = MatMul (aa, f) cc = Erf (bb) dd = MatMul (cc, g)
       y = Add (aa, dd) }""",
 }
-NETS["resized"] = NETS["resized"].replace("float[6,4,1,1] w,", "float[6,4,1,1] w, float[6,1,1] q,")
-NETS["transposed"] = """(float[N,3,9,9] y) <float[4,6,2,2] w, float[6,2,1,1] v, float[12] vb,
-    float[12,3,1,1] t>
-    { a = ConvTranspose (x, w) b = ConvTranspose <group = 6> (a, v, vb) c = Relu (b)
-      y = ConvTranspose (c, t) }"""
 
 
 def build(parse_graph: Parse, net: str) -> ir.Model:

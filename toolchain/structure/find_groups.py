@@ -44,6 +44,8 @@ def _visit(node: ir.Node, ids: ChannelIds) -> None:
     held = [value for value in node.inputs if value is not None and ids.is_held(value)]
     inner = _read_inside(node)
     rule = RULES.get(node.op_type) if node.domain in DEFAULT_DOMAINS else None
+    if node.op_type != "Split" and any(map(_is_read, node.outputs[1:])):
+        rule = None  # the indices of a MaxPool, the statistics of a norm
     if rule is None or inner or not all(map(_is_known, (*node.inputs, *node.outputs))):
         why = f"{node.op_type} is not understood" if rule is None else "its shapes are not known"
         _keep(node, [*held, *inner], ids, why)
@@ -68,6 +70,10 @@ def _is_known(value: ir.Value | None) -> bool:
     return value is None or not value.name or value.shape is not None
 
 
+def _is_read(value: ir.Value) -> bool:
+    return bool(value.uses()) or value.is_graph_output()
+
+
 def _read_inside(node: ir.Node) -> list[ir.Value]:
     """Values of the outer graph that the subgraphs of a node read."""
     graphs = [a.as_graph() for a in node.attributes.values() if a.type is ir.AttributeType.GRAPH]
@@ -86,7 +92,7 @@ def _keep_other_readers(graph: ir.Graph, ids: ChannelIds) -> None:
         others = {node for node, _ in value.uses()} - usage.roles.keys()
         if others or value.is_graph_output() or value.name not in graph.initializers:
             node = next(iter(others), next(iter(usage.roles)))
-            ids.pin(usage.ids, node, "it shares a constant with a node that needs all of it")
+            ids.pin(usage.ids, node, f"it needs all of {value.name}, which channels lie in")
 
 
 Places = dict[tuple[ir.Value, int], Ids]

@@ -9,6 +9,7 @@ from .groups import Role
 from .pointwise_rules import combine
 
 _MATRIX = 2
+_ONE_AXIS = 13  # the opset since which Softmax computes over one axis, not over all from it on
 
 
 def conv(node: ir.Node, ids: ChannelIds) -> str:
@@ -16,6 +17,8 @@ def conv(node: ir.Node, ids: ChannelIds) -> str:
     x, weight, *rest = node.inputs
     if x is None or weight is None or kernels.constant(weight) is None:
         return "its weight is not a constant"
+    if any(bias is not None and kernels.constant(bias) is None for bias in rest):
+        return "its bias is not a constant"
     transposed = node.op_type == "ConvTranspose"
     groups = node.attributes.get_int("group", 1)
     read = ids.along(x, 1)
@@ -140,8 +143,10 @@ def layer_norm(node: ir.Node, ids: ChannelIds) -> str:
     if x is None:
         return "it has no input"
     softmax = node.op_type in {"Softmax", "LogSoftmax"}
-    first = node.attributes.get_int("axis", -1) % rank(x)
-    end = first + 1 if softmax else rank(x)
+    opset = _ONE_AXIS if node.graph is None else node.graph.opset_imports.get("", _ONE_AXIS)
+    old = softmax and opset < _ONE_AXIS
+    first = node.attributes.get_int("axis", 1 if old else -1) % rank(x)
+    end = first + 1 if softmax and not old else rank(x)
     return over_axes(node, range(first, end), ids)
 
 

@@ -136,6 +136,28 @@ def test_groups(parse_graph: Parse, text: str, expected: dict[str, tuple[int, bo
             "its weight is not a constant",
             id="computed weight",
         ),
+        pytest.param(
+            """(float[N,3,4,4] y, int64[N,6,4,4] z) <float[6,4,1,1] w, float[3,6,1,1] t>
+            { a = Conv (x, w) b, z = MaxPool <kernel_shape = [2,2], strides = [2,2]> (a)
+              y = Conv (b, t) }""",
+            "b",
+            "MaxPool is not understood",
+            id="places in memory",
+        ),
+        pytest.param(
+            """(float[N,6,8,8] y) <float[6,4,1,1] w, float[6,6,1,1] t, float[2,6] b, int64[1] k = {0}>
+            { e = ReduceMax <keepdims = 0> (b, k) a = Conv (x, w, e) y = Conv (a, t) }""",
+            "a",
+            "its bias is not a constant",
+            id="computed bias",
+        ),
+        pytest.param(
+            """(float[N,6,8,8] y, float[6] d) <float[6,4,1,1] w, float[6,6,1,1] t, float[6] b>
+            { a = Conv (x, w, b) d = Neg (b) y = Conv (a, t) }""",
+            "d",
+            "it needs all of b, which channels lie in",
+            id="a constant that another node reads",
+        ),
     ],
 )
 def test_what_is_not_understood_stays_and_is_named(
