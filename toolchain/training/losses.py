@@ -138,9 +138,11 @@ def feature_distance(got: Tensor, wanted: Tensor) -> Tensor:
     """
     if got.shape != wanted.shape:
         got, wanted = (x.float().square().sum(1) for x in (got, wanted))
-    functional = import_torch().nn.functional
-    mine, theirs = (functional.normalize(x.float().flatten(1), dim=1) for x in (got, wanted))
-    return (mine - theirs).square().sum(1).mean()
+    axes = tuple(range(1, got.ndim))
+    mine, theirs = got.float(), wanted.float()  # not flattened: that would copy channels-last maps
+    lengths = [x.square().sum(axes).clamp(min=_TINY).sqrt() for x in (mine, theirs)]
+    cosine = (mine * theirs).sum(axes) / (lengths[0] * lengths[1])
+    return (2.0 - 2.0 * cosine).mean()
 
 
 def alignable(got: Tensor, wanted: Tensor) -> bool:
