@@ -1,0 +1,1 @@
+"""Weights as products of smaller ones: decompositions of arrays, and which ranks to offer."""

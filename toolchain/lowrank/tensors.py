@@ -1,0 +1,73 @@
+"""Tensor decompositions: the one place that knows tensorly."""
+
+import numpy as np
+
+from .factors import Floats
+
+_SEED = 0  # of columns that start at random, where a rank is above a dimension
+_ROUNDS = 200
+_TOLERANCE = 1e-7  # change of the relative error at which a fit has settled
+_RIDGE = 1e-10  # of the mean square of the columns: keeps parallel components solvable
+
+
+def partial_tucker(
+    tensor: Floats, ranks: tuple[int, ...], modes: tuple[int, ...]
+) -> tuple[Floats, list[Floats]]:
+    """Core and orthonormal factors of the modes, by higher-order orthogonal iteration."""
+    import tensorly  # noqa: PLC0415 - heavy, and only where it is used
+    from tensorly.decomposition import partial_tucker  # noqa: PLC0415
+
+    if not tensor.any():  # nothing to settle on: tensorly divides by its norm
+        pairs = tuple(zip(modes, ranks, strict=True))
+        factors = [np.eye(tensor.shape[mode], rank) for mode, rank in pairs]
+        for mode, rank in pairs:
+            tensor = tensor.take(range(rank), axis=mode)
+        return tensor, factors
+    with tensorly.backend_context("numpy", local_threadsafe=True):
+        (core, factors), _ = partial_tucker(
+            tensor, list(ranks), list(modes), n_iter_max=_ROUNDS, tol=_TOLERANCE, random_state=_SEED
+        )
+    return core, factors
+
+
+def parafac(tensor: Floats, rank: int) -> list[Floats]:
+    """A factor of shape (size, rank) for each mode, by alternating least squares."""
+    import tensorly  # noqa: PLC0415 - heavy, and only where it is used
+    from tensorly.decomposition import parafac  # noqa: PLC0415
+
+    scale = float(np.linalg.norm(tensor))
+    if not scale:
+        return [np.zeros((size, rank)) for size in tensor.shape]
+    with tensorly.backend_context("numpy", local_threadsafe=True):
+        _, factors = parafac(
+            tensor / scale,
+            rank,
+            n_iter_max=_ROUNDS,
+            tol=_TOLERANCE,
+            init=(None, _start(tensor / scale, rank)),
+            l2_reg=_RIDGE,
+        )
+    return _balanced(factors, scale)
+
+
+def _start(tensor: Floats, rank: int) -> list[Floats]:
+    """The first singular vectors of each unfolding, and random columns where there are too few.
+
+    tensorly's own start asks for more vectors than there are, and warns of it.
+    """
+    rng = np.random.default_rng(_SEED)
+    factors = []
+    for mode, size in enumerate(tensor.shape):
+        rows = np.moveaxis(tensor, mode, 0).reshape(size, -1)
+        left, _, _ = np.linalg.svd(rows, full_matrices=False)
+        more = rng.standard_normal((size, max(0, rank - left.shape[1]))) / np.sqrt(size)
+        factors.append(np.concatenate([left[:, :rank], more], axis=1))
+    return factors
+
+
+def _balanced(factors: list[Floats], scale: float) -> list[Floats]:
+    """The same components, each of equal weight in all factors."""
+    sizes = [np.linalg.norm(factor, axis=0) for factor in factors]
+    level = (scale * np.prod(sizes, axis=0)) ** (1 / len(factors))
+    pairs = zip(factors, sizes, strict=True)
+    return [factor * (level / np.where(size, size, 1.0)) for factor, size in pairs]
