@@ -19,11 +19,13 @@ from .request import Recover, Request
 from .stages import deliver
 from .stages.cluster import connected
 from .stages.compilation import Compilation
+from .stages.condition import conditioned
 from .stages.decide import decide, reference
 from .stages.explore import evaluator
 from .stages.gate import Delivery, Gate
 from .stages.limits import check_limits
 from .stages.prepare import Prepared, prepare
+from .stages.reorder import reordered
 from .stages.restructure import restructured
 from .stages.search import PlanSearch, Searched
 from .stages.target import Target, find_target
@@ -123,7 +125,11 @@ def _delivered(
 ) -> _Outcome:
     """Decide, search, and let the gate choose."""
     request, target, prepared = begun.request, begun.target, begun.prepared
+    begun = begun.of(reordered(begun, clock))
+    model, notes = conditioned(begun, clock)
+    prepared = replace(prepared, model=model)
     decisions = decide(request, target, prepared, clock)
+    decisions = replace(decisions, notes=(*decisions.notes, *notes))
     scored = evaluator(decisions, begun.search, begun.metric, request.threads)
     searched = PlanSearch(request, prepared, decisions, scored, clock, cluster).run()
     gate = Gate(

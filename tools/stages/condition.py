@@ -20,7 +20,7 @@ from ...passes.noops import remove_noops
 from ...passes.smooth import insert_scales, smooth, smoothable, twin_norms
 from ...toolchain.accuracy.evaluator import Reference
 from ...toolchain.accuracy.losses import Answers, Distance
-from ...toolchain.accuracy.samples import Samples, each
+from ...toolchain.accuracy.samples import Samples, Subset, each
 from ...toolchain.calibration import ChannelRanges, collect_channels
 from ...toolchain.dialect import Dialect
 from ...toolchain.engine import Array
@@ -29,13 +29,17 @@ from ...toolchain.plan import NodeChoice, Plan, Precision
 from ...toolchain.progress import Progress, Silent
 from ...toolchain.search.bootstrap import simultaneous
 from ...toolchain.slots import SlotGraph
-from ..request import Request
+from ..request import Recover, Request
+from .billing import Biller
+from .compilation import Compilation
 from .decide import PlanSpace, find_space, reference
 from .prepare import Prepared
 from .target import Target
 
 PLAIN = "as it is"
 ALPHAS: tuple[float | None, ...] = (0.3, 0.5, 0.7, None)
+CALIBRATE, JUDGE = 32, 64  # samples
+DEAREST = 1.02  # times the time of the plain graph
 _INT8 = NodeChoice(Precision.INT8)
 
 Judge = Callable[[ir.Model], Array]  # what int8 loses of each sample, shape (samples,)
@@ -109,6 +113,42 @@ class Int8Judge:
 
     def _options(self) -> ort.Options:
         return ort.Options(threads=1, integers=self.target.dialect.name == ort.Ort.name)
+
+
+def conditioned(begun: Compilation, progress: Progress) -> tuple[ir.Model, tuple[str, ...]]:
+    """The model as 8 bits keep most of it, where it is to be recovered; and what was done to it.
+
+    A rewrite may add kernels: one that takes longer than what it wins back is worth is left out.
+    """
+    request, target, prepared = begun.request, begun.target, begun.prepared
+    if request.recovery is Recover.NONE or not prepared.real:
+        return prepared.model, ()
+    calibrate = _few(prepared.splits.calibrate, CALIBRATE)
+    search = Reference.of(reference(prepared.original), _few(begun.search.samples, JUDGE), "search")
+    few = replace(prepared, splits=replace(prepared.splits, calibrate=calibrate))
+    judge = Int8Judge(request, target, few, search)
+    plan = in_int8(judge.space(prepared.model).slots)
+    if not any(choice == _INT8 for _, choice in plan.choices):
+        return prepared.model, ()
+    found = condition(
+        prepared.model, calibrate, judge=judge, dialect=target.dialect, progress=progress
+    )
+    if found.model is prepared.model:
+        return found.model, ()
+    biller = Biller.fastest(begun, Silent())
+    ratio = biller.bill(found.model).us / biller.bill(prepared.model).us
+    if ratio > DEAREST:
+        why = f"{found.chosen} would keep more in 8 bits, but take {ratio:.2f} times as long"
+        return prepared.model, (why,)
+    losses = f"{found.trials[0].loss:.3g} to {min(t.loss for t in found.trials):.3g}"
+    return found.model, (f"{found.chosen}: the loss of 8 bits falls from {losses}",)
+
+
+def _few(samples: Samples, most: int) -> Samples:
+    """Evenly spaced samples, no more than so many."""
+    count = min(most, len(samples))
+    indices = np.linspace(0, len(samples) - 1, count).round().astype(int)
+    return Subset(samples, np.unique(indices).tolist())
 
 
 def in_int8(slots: SlotGraph) -> Plan:
