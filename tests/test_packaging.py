@@ -24,6 +24,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 FOLDERS = ("backends", "device_profiles", "passes", "toolchain", "tools")
 HEAVY = {"click", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "scipy", "torch", "yaml"}
+EXTRAS = ("torch", "demo", "plot", "gradients", "lowrank", "ray", "rl")
 NOT_PINNED = {"tensorrt"}  # the user's install: make does not need it
 
 
@@ -128,11 +129,7 @@ def test_what_is_imported_is_asked_for() -> None:
     third_party = imported_packages() - sys.stdlib_module_names
     owners = [set(map(canonicalize_name, distributions[name])) for name in third_party]
     asked = requirements().keys()
-    assert [
-        names
-        for names in owners
-        if not names & (asked | requirements("torch", "demo", "plot", "gradients", "ray", "rl"))
-    ] == []
+    assert [names for names in owners if not names & (asked | requirements(*EXTRAS))] == []
     assert asked - set().union(*owners) == set()  # nothing is asked for that is not imported
 
 
