@@ -127,6 +127,7 @@ class DeviceProfile:
             `grain * units` leaves units idle.
         error: How wrong estimates for this device are; None where nothing is known.
         power: Where its energy goes; None where nobody says.
+        channel_multiple: Of how many channels its kernels of a precision work at a time.
         power_mode: The power mode that the figures hold for; empty where there are none.
         origins: Who says so for the whole numbers `units` and `opset_max`.
     """
@@ -152,6 +153,7 @@ class DeviceProfile:
     power: PowerModel | None = None
     power_mode: str = ""
     origins: Mapping[str, Figure] = field(default_factory=dict)
+    channel_multiple: Mapping[Precision, Figure] = field(default_factory=dict)
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -201,6 +203,9 @@ class DeviceProfile:
         yield from ((key, "", figure) for key, figure in self.origins.items())
         yield from ((f"peak.{p}", "Tera-op/s", figure) for p, figure in self.peak.items())
         yield from self._scalars()
+        yield from (
+            (f"channel_multiple.{p}", "channels", f) for p, f in self.channel_multiple.items()
+        )
         yield from ((f"efficiency.{kind}", "", figure) for kind, figure in self.efficiency.items())
         if self.error:
             yield "error.low", "measured/estimated", self.error.low

@@ -43,6 +43,7 @@ OPTIONAL = (
     "power_modes",
     "efficiency",
     "error",
+    "channel_multiple",
 )
 
 
@@ -71,7 +72,7 @@ def parse_profile(data: bytes, file: str) -> DeviceProfile:
         target=top.text("target"),
         units=int(units.value),
         opset_max=int(opset.value),
-        peak={Precision(p): f for p, f in _figures(top, "peak", list(Precision), figure).items()},
+        peak=_by_precision(top, "peak", figure),
         bandwidth=figure(top, "bandwidth"),
         cache=figure(top, "cache"),
         memory=figure(top, "memory"),
@@ -86,6 +87,9 @@ def parse_profile(data: bytes, file: str) -> DeviceProfile:
         power=_power(top, figure),
         power_mode=top.one_of("power_mode", modes) if modes else "",
         origins={"units": units, "opset_max": opset},
+        channel_multiple=(
+            _by_precision(top, "channel_multiple", figure) if "channel_multiple" in top.body else {}
+        ),
     )
     _check_mode(top, profile)
     return profile
@@ -115,6 +119,11 @@ def _figures(
     if not table.body:
         raise top.wrong(key, "is empty")
     return {name: figure(table, name) for name in table.body}
+
+
+def _by_precision(top: Table, key: str, figure: _FigureReader) -> dict[Precision, Figure]:
+    """A table of figures whose keys are precisions."""
+    return {Precision(p): f for p, f in _figures(top, key, list(Precision), figure).items()}
 
 
 def _efficiency(top: Table, figure: _FigureReader) -> dict[str, Figure]:

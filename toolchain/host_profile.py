@@ -81,7 +81,16 @@ def host_profile(host: Host) -> DeviceProfile:
         grain=_assumed(4096, "output elements that ONNX Runtime gives one thread"),
         error=ErrorRange(_assumed(0.25, COMPARED), _assumed(4.0, COMPARED)),
         origins={"units": cores, "opset_max": ort},
+        channel_multiple=dict.fromkeys(
+            (Precision.FP32, Precision.INT8),
+            _assumed(_lanes(host), "the blocks of channels that ONNX Runtime's kernels work on"),
+        ),
     )
+
+
+def _lanes(host: Host) -> int:
+    """Float32 numbers in a vector register: 16 with AVX-512, half as many without."""
+    return 16 if any(isa.startswith("avx512") for isa in host.isa) else 8
 
 
 def _assumed(value: float, source: str) -> Figure:

@@ -19,12 +19,14 @@ from ...toolchain.progress import Progress, Silent
 from ...toolchain.report import StageRow, StructureRow
 from ...toolchain.search.problem import Objective
 from ...toolchain.structure.site import Bill
+from ..request import Recover
 from .billing import Biller
 from .compilation import Compilation
 from .cut import Cut, Cutter
 from .decide import reference
+from .rank import ranking
 from .recover import Recovery, recovery
-from .sites import SiteFinder, by_magnitude
+from .sites import SiteFinder, channel_multiple
 
 STAGES = 12
 SHARE = 0.85  # of the latency, or the size, that is left: what a stage aims at
@@ -93,7 +95,9 @@ def restructured(begun: Compilation, progress: Progress) -> Structured:
     if len(regained.validation) and labelled(search.samples) == labelled(regained.validation):
         judge = Reference.of(reference(prepared.original), regained.validation, "validation")
     loss = choose_loss(begun.metric, search.outputs)
-    finder = SiteFinder(prepared.feeds, 8, by_magnitude)
+    fitted = prepared.splits.calibrate if request.recovery is not Recover.NONE else ()
+    multiple = channel_multiple(begun.target.profile, biller.precision)
+    finder = SiteFinder(prepared.feeds, multiple, ranking(begun, progress), fitted)
     cutter = Cutter(request, finder, biller, search, loss, progress)
     return Restructuring(begun, cutter, biller, regained, judge, progress).run()
 

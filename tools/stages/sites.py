@@ -1,25 +1,27 @@
 """Where the structure of a graph may change, and graphs in which it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
 from ...passes.prune import prune
+from ...toolchain.accuracy.samples import Samples
+from ...toolchain.device import DeviceProfile
 from ...toolchain.engine import Feeds
 from ...toolchain.observe import annotate
-from ...toolchain.plan import NodeChoice, Plan
+from ...toolchain.plan import NodeChoice, Plan, Precision
+from ...toolchain.structure.compensate import Moments, moments_of, refit
 from ...toolchain.structure.find_groups import find_groups
 from ...toolchain.structure.groups import ChannelGroup, Indices
 from ...toolchain.structure.site import Change, Site
 from .decide import reference
+from .rank import Ranking
 
 SHARES = (0.75, 0.5, 0.25)  # of a group's units, that may be left
+_USUAL = 8  # channels
 _FEW = 2  # steps that a group must have, to lose some of its channels
-
-Ranking = Callable[[ir.Model, tuple[ChannelGroup, ...]], Mapping[str, Indices]]
-Refit = Callable[[ir.Model, tuple[ChannelGroup, ...], Mapping[str, Indices]], ir.Model]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,13 +32,13 @@ class SiteWriter:
         model: The graph; it is not changed.
         groups: Its channel groups, by the name of their site.
         ranking: The units of each group from the most important down, by the group's name.
-        refit: Fits what is left to what goes, before it goes.
+        moments: Of its tensors: what is left is fitted to what goes; None: it stays as it is.
     """
 
     model: ir.Model
     groups: Mapping[str, ChannelGroup]
     ranking: Mapping[str, Indices]
-    refit: Refit | None = None
+    moments: Moments | None = None
 
     def write(self, plan: Plan) -> ir.Model:
         """A graph in which every site is as the plan says."""
@@ -46,7 +48,9 @@ class SiteWriter:
             if choice.keep < 1.0 and (group := self.groups[site])
         }
         groups = tuple(self.groups.values())
-        fitted = self.refit(self.model, groups, kept) if self.refit and kept else self.model
+        fitted = self.model
+        if self.moments is not None and kept:
+            fitted = refit(self.model, groups, kept, self.moments)
         return prune(fitted, groups, kept)
 
 
@@ -73,13 +77,13 @@ class SiteFinder:
         feeds: One sample's inputs.
         multiple: A number of channels that the device's kernels like.
         ranking: Says which units matter.
-        refit: Fits what is left to what goes; None: it stays as it is.
+        samples: To fit what is left to what goes; none: it stays as it is.
     """
 
     feeds: Feeds
     multiple: int
     ranking: Ranking
-    refit: Refit | None = None
+    samples: Samples = ()
 
     def find(self, model: ir.Model) -> Found:
         """The sites of a graph."""
@@ -95,10 +99,16 @@ class SiteFinder:
             model,
             {name: group for name, (_, group) in sites.items()},
             self.ranking(seen, found.groups),
-            self.refit,
+            moments_of(seen, found.groups, self.samples, reference) if self.samples else None,
         )
         skipped = {it.node: it.why for it in found.skipped}
         return Found(tuple(site for site, _ in sites.values()), writer, skipped)
+
+
+def channel_multiple(profile: DeviceProfile, precision: Precision) -> int:
+    """A number of channels that the device's kernels like; 8 where nobody says."""
+    figure = profile.channel_multiple.get(precision)
+    return _USUAL if figure is None else int(figure.value)
 
 
 def levels(group: ChannelGroup, multiple: int) -> tuple[NodeChoice, ...]:
@@ -127,19 +137,3 @@ def _touched(model: ir.Model, group: ChannelGroup) -> frozenset[str]:
         if any(value is not None and value.name in held for value in (*node.inputs, *node.outputs)):
             nodes.add(str(node.name))
     return frozenset(nodes)
-
-
-def by_magnitude(
-    model: ir.Model, groups: tuple[ChannelGroup, ...]
-) -> Mapping[str, Indices]:  # TEMPORARY
-    """L2."""
-    found = {}
-    for group in groups:
-        score = np.zeros(group.units)
-        for member in group.members:
-            tensor = model.graph.initializers[member.constant].const_value
-            assert tensor is not None
-            array = np.moveaxis(tensor.numpy(), member.axis, 0)
-            score += (array[member.indices].reshape(group.units, -1) ** 2).sum(axis=1)
-        found[group.name] = np.argsort(-score)
-    return found
