@@ -1,6 +1,5 @@
 """Winning back what a smaller model lost."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -9,13 +8,12 @@ import onnx_ir as ir
 
 from ...backends import ort
 from ...toolchain.accuracy.data import load_samples
-from ...toolchain.accuracy.samples import Sample, Samples, each, labelled
+from ...toolchain.accuracy.samples import Samples, each, labelled
 from ...toolchain.frontend.shapes import model_inputs
-from ...toolchain.frontend.torch_graph import TorchGraph, to_torch
 from ...toolchain.progress import Progress
 from ...toolchain.training.batches import held_out
 from ...toolchain.training.recipe import Recipe
-from ...toolchain.training.student import Student
+from ...toolchain.training.student import Student, common_features
 from ...toolchain.training.task import Task
 from ...toolchain.training.trainer import Limits, train
 from ..request import Recover, Request
@@ -26,6 +24,7 @@ FINAL = 0.75  # of what is left of it, at the end: the rest is for a second end,
 PATIENCE = 3.0  # a cut may lose so much more than allowed: the end is trained for longer
 WITH_LABELS = 0.5  # share of distillation, where there are labels, too
 _ENDLESS = 10**7  # steps: the clock ends a run
+_HELD = 2 * 2**30  # bytes of training data that are read once
 
 
 class Recovery(Protocol):
@@ -71,7 +70,7 @@ class Trained:
     """Trains a model to say what the original says, and the labels where there are some.
 
     Attributes:
-        teacher: The original.
+        whole: The original, after the graph passes: the teacher.
         samples: What is trained on.
         validation: What is not.
         recipe: How.
@@ -82,8 +81,8 @@ class Trained:
         spent: Seconds so far.
     """
 
-    teacher: TorchGraph
-    samples: Sequence[Sample]
+    whole: ir.Model
+    samples: Samples
     validation: Samples
     recipe: Recipe
     seconds: float
@@ -102,10 +101,10 @@ class Trained:
         return self._trained(model, FINAL * max(0.0, self.seconds - sum(self.spent)))
 
     def _trained(self, model: ir.Model, seconds: float) -> ir.Model:
-        student = Student.of(model, self.samples, _run, norms=True)
-        task = Task.of(
-            student, self.teacher, self.samples, recipe=self.recipe, progress=self.progress
-        )
+        shared = common_features(self.whole, model)
+        teacher = Student.of(self.whole, self.samples, _run, features=shared)
+        student = Student.of(model, self.samples, _run, features=shared, norms=True)
+        task = Task.of(student, teacher, self.samples, recipe=self.recipe, progress=self.progress)
         checkpoint = self.folder and self.folder / f"train{len(self.spent)}.safetensors"
         limits = Limits(seconds, self.threads, checkpoint)
         result = train(task, self.recipe, limits=limits, progress=self.progress)
@@ -128,11 +127,12 @@ def recovery(request: Request, prepared: Prepared, progress: Progress) -> Recove
             request.train_data, model_inputs(prepared.original), preprocess=request.preprocess
         )
         train_on, rest = held_out(samples, request.seed)
-        held = list(each(train_on))
+        size = len(train_on) * sum(array.nbytes for array in samples[0].feeds.values())
+        used: Samples = list(each(train_on)) if size <= _HELD else train_on
     alpha = WITH_LABELS if labelled(samples) else 1.0
     return Trained(
-        teacher=to_torch(prepared.original),
-        samples=held,
+        whole=prepared.model,
+        samples=used,
         validation=rest,
         recipe=Recipe(steps=_ENDLESS, alpha=alpha, augment=request.augment, seed=request.seed),
         seconds=60.0 * request.train_minutes,
