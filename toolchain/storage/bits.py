@@ -9,7 +9,9 @@ from ..errors import IntegrityError
 
 Codes = npt.NDArray[np.uint8]
 _DAMAGED = "do not use this bundle; fetch or compile it again"
-_LEVEL = 9
+_LEVEL, _MEMORY = 6, 9
+_STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)
+_SAMPLE = 1 << 17  # bytes that tell which strategy is better
 
 
 def pack_bits(codes: Codes, bits: int) -> bytes:
@@ -53,12 +55,15 @@ def packed_size(count: int, bits: int) -> int:
 
 
 def deflate(data: bytes) -> bytes:
-    """Compress; the better of string matching with Huffman codes, and of Huffman codes alone."""
-    found = []
-    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY):
-        stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, 9, strategy)
-        found.append(stream.compress(data) + stream.flush())
-    return min(found, key=len)
+    """Compress with string matching, or with Huffman codes alone: what is less on a first part."""
+    first = data[:_SAMPLE]
+    best = min(_STRATEGIES, key=lambda strategy: len(_deflate(first, strategy)))
+    return _deflate(data, best)
+
+
+def _deflate(data: bytes, strategy: int) -> bytes:
+    stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, _MEMORY, strategy)
+    return stream.compress(data) + stream.flush()
 
 
 def inflate(data: bytes | memoryview, size: int) -> bytes:

@@ -38,6 +38,12 @@ class Encoded:
     levels: Floats
 
 
+def layout(shape: tuple[int, ...], axis: int | None) -> tuple[int, int]:
+    """How many channels a weight has, and how many numbers each."""
+    channels = 1 if axis is None or not shape else shape[axis]
+    return channels, math.prod(shape) // max(channels, 1)
+
+
 def encode(
     array: Floats, form: Format, axis: int | None = 0, *, importance: Floats | None = None
 ) -> Encoded:
@@ -72,7 +78,7 @@ def encode(
 
 def decode(encoded: Encoded) -> Floats:
     """The weight that was encoded: each level times its scale, which float32 holds exactly."""
-    shape = _row_shape(encoded.shape, encoded.axis)
+    shape = layout(encoded.shape, encoded.axis)
     codes = encoded.codes.reshape(shape)
     if len(encoded.levels) == 1:
         rows = encoded.levels[0][codes] if encoded.levels.size else np.zeros(shape, np.float32)
@@ -104,15 +110,9 @@ def relative_error(array: Floats, form: Format, axis: int | None = 0) -> float:
     return float(((stored(array, form, axis) - exact) ** 2).sum()) / power if power else 0.0
 
 
-def _row_shape(shape: tuple[int, ...], axis: int | None) -> tuple[int, int]:
-    """Channels, and the depth of each."""
-    channels = 1 if axis is None or not shape else shape[axis]
-    return channels, math.prod(shape) // max(channels, 1)
-
-
 def _rows(array: Floats, axis: int | None) -> Floats:
     moved = array if axis is None or array.ndim == 0 else np.moveaxis(array, axis, 0)
-    return np.ascontiguousarray(moved).reshape(_row_shape(array.shape, axis))
+    return np.ascontiguousarray(moved).reshape(layout(array.shape, axis))
 
 
 def _grouped(rows: Floats, form: Format) -> Floats:
