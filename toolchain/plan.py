@@ -50,6 +50,7 @@ class NodeChoice:
         keep: The fraction that is left of the channels it writes; 0: they are all gone, and what
             hung on them with them.
         rank: The ranks of the factors that stand for its weight; empty: it is whole.
+        factors: How it is factorised, as `lowrank.Method` has it.
     """
 
     precision: Precision = Precision.FP32
@@ -57,6 +58,7 @@ class NodeChoice:
     storage: str = ""
     keep: float = 1.0
     rank: tuple[int, ...] = ()
+    factors: str = ""
 
     @property
     def computed(self) -> "NodeChoice":
@@ -91,6 +93,7 @@ class NodeChoice:
             said["keep"] = self.keep
         if self.rank:
             said["rank"] = list(self.rank)
+            said["factors"] = self.factors
         return said
 
     @classmethod
@@ -102,6 +105,7 @@ class NodeChoice:
             str(value.get("storage", "")),
             float(value.get("keep", 1.0)),
             tuple(map(int, value.get("rank", ()))),
+            str(value.get("factors", "")),
         )
 
 

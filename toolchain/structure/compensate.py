@@ -7,6 +7,7 @@ that read them are moved over along that map. So all readers of a tensor share i
 need no more memory than its channels squared.
 """
 
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,8 @@ def moments_of(
     groups: Sequence[ChannelGroup],
     samples: Samples,
     open_runner: OpenRunner,
+    *,
+    also: Mapping[str, int] = types.MappingProxyType({}),
 ) -> Moments:
     """The moments of every tensor whose channels some weight reads, by its name.
 
@@ -77,8 +80,9 @@ def moments_of(
         groups: Its channel groups.
         samples: Inputs; labels are not needed.
         open_runner: Opens a graph.
+        also: Other tensors that are asked for, with the axis of their channels.
     """
-    axes = {name: axis for _, name, axis in _readers(model, groups)}
+    axes = {**also, **{name: axis for _, name, axis in _readers(model, groups)}}
     run = observer(model, sorted(axes), open_runner)
     sums: dict[str, tuple[Array, Array, int]] = {}
     for sample in each(samples):

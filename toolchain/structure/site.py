@@ -1,5 +1,6 @@
 """The places where the structure of a graph may change, laid out as a search problem."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,6 +15,8 @@ from ..plan import NodeChoice
 from ..slots import Slot, SlotGraph, Work
 
 _NO_WORK = Work(0, 0, 0, 0)
+# What `passes/factorize.py` appends to the name of a node.
+_FACTOR = re.compile(r"(/branch\d+)?/(factor|add)\d+(_\d+)?$")
 
 
 class Change(StrEnum):
@@ -87,8 +90,13 @@ class Bill:
 
     def at(self, site: Site) -> tuple[float, int]:
         """Microseconds and weight elements of the kernels that a site touches."""
-        touched = [part for part in self.parts if part.nodes & site.nodes]
+        touched = [part for part in self.parts if set(map(owner, part.nodes)) & site.nodes]
         return sum(part.us for part in touched), sum(part.weights for part in touched)
+
+
+def owner(node: str) -> str:
+    """The node that a factor of its weight was made from; any other node itself."""
+    return _FACTOR.sub("", node)
 
 
 def whole_kernels(sites: Sequence[Site], bill: Bill) -> list[Site]:

@@ -156,6 +156,10 @@ def _by_node(sites: Sequence[Site], plan: Plan) -> dict[str, NodeChoice]:
     for site, (_, choice) in zip(sites, plan.choices, strict=True):
         if choice != site.choices[0]:
             before = found.get(site.node, NodeChoice())
-            keep, rank = min(before.keep, choice.keep), choice.rank or before.rank
-            found[site.node] = replace(before, keep=keep, rank=rank)
+            found[site.node] = replace(
+                before,
+                keep=min(before.keep, choice.keep),
+                rank=choice.rank or before.rank,
+                factors=choice.factors or before.factors,
+            )
     return found

@@ -55,7 +55,10 @@ class State:
         for node, choice in cut.choices.items():
             before = choices.get(node, NodeChoice())
             choices[node] = replace(
-                before, keep=before.keep * choice.keep, rank=choice.rank or before.rank
+                before,
+                keep=before.keep * choice.keep,
+                rank=choice.rank or before.rank,
+                factors=choice.factors or before.factors,
             )
         return State(model, cut.bill, drop, choices)
 
@@ -97,7 +100,8 @@ def restructured(begun: Compilation, progress: Progress) -> Structured:
     loss = choose_loss(begun.metric, search.outputs)
     fitted = prepared.splits.calibrate if request.recovery is not Recover.NONE else ()
     multiple = channel_multiple(begun.target.profile, biller.precision)
-    finder = SiteFinder(prepared.feeds, multiple, ranking(begun, progress), fitted)
+    ranks = ranking(begun, progress)
+    finder = SiteFinder(prepared.feeds, multiple, request.methods, ranks, fitted)
     cutter = Cutter(request, finder, biller, search, loss, progress)
     return Restructuring(begun, cutter, biller, regained, judge, progress).run()
 

@@ -1,6 +1,6 @@
 """Where the structure of a graph may change, and graphs in which it is."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,9 @@ from ...toolchain.structure.compensate import Moments, moments_of, refit
 from ...toolchain.structure.find_groups import find_groups
 from ...toolchain.structure.groups import ChannelGroup, Indices
 from ...toolchain.structure.site import Change, Site
+from ..request import Method
 from .decide import reference
+from .low_rank import LowRank, matrices
 from .rank import Ranking
 
 SHARES = (0.75, 0.5, 0.25)  # of a group's units, that may be left
@@ -33,12 +35,16 @@ class SiteWriter:
         groups: Its channel groups, by the name of their site.
         ranking: The units of each group from the most important down, by the group's name.
         moments: Of its tensors: what is left is fitted to what goes; None: it stays as it is.
+        factorable: The node of each site where a weight may be factorised.
+        low_rank: Makes factors.
     """
 
     model: ir.Model
     groups: Mapping[str, ChannelGroup]
     ranking: Mapping[str, Indices]
     moments: Moments | None = None
+    factorable: Mapping[str, str] = field(default_factory=dict)
+    low_rank: LowRank | None = None
 
     def write(self, plan: Plan) -> ir.Model:
         """A graph in which every site is as the plan says."""
@@ -47,11 +53,15 @@ class SiteWriter:
             for site, choice in plan.choices
             if choice.keep < 1.0 and (group := self.groups[site])
         }
+        ranks = {self.factorable[site]: choice for site, choice in plan.choices if choice.rank}
         groups = tuple(self.groups.values())
         fitted = self.model
         if self.moments is not None and kept:
             fitted = refit(self.model, groups, kept, self.moments)
-        return prune(fitted, groups, kept)
+        pruned = prune(fitted, groups, kept) if kept else fitted
+        if not ranks or self.low_rank is None:
+            return pruned if kept else fitted.clone()
+        return self.low_rank.write(pruned, ranks, None if kept else self.moments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +86,14 @@ class SiteFinder:
     Attributes:
         feeds: One sample's inputs.
         multiple: A number of channels that the device's kernels like.
+        methods: What may be done.
         ranking: Says which units matter.
         samples: To fit what is left to what goes; none: it stays as it is.
     """
 
     feeds: Feeds
     multiple: int
+    methods: Collection[Method]
     ranking: Ranking
     samples: Samples = ()
 
@@ -89,20 +101,38 @@ class SiteFinder:
         """The sites of a graph."""
         seen = annotate(model, reference, self.feeds)
         found = find_groups(seen)
-        sites = {}
-        for group in found.groups:
-            choices = levels(group, self.multiple)
-            if len(choices) > 1:
-                site = Site(Change.CHANNELS, group.name, choices, _touched(seen, group))
-                sites[site.name] = site, group
+        channels = self._channels(seen, found.groups) if Method.PRUNE in self.methods else {}
+        low_rank = LowRank(self.multiple) if Method.LOWRANK in self.methods else None
+        fitted = None
+        if len(self.samples):
+            also = matrices(seen) if low_rank else {}
+            fitted = moments_of(seen, found.groups, self.samples, reference, also=also)
+        ranks = [
+            Site(Change.RANK, node, choices, frozenset({node}))
+            for node, choices in (low_rank.choices(seen) if low_rank else {}).items()
+        ]
         writer = SiteWriter(
             model,
-            {name: group for name, (_, group) in sites.items()},
-            self.ranking(seen, found.groups),
-            moments_of(seen, found.groups, self.samples, reference) if self.samples else None,
+            {site.name: group for site, group in channels.values()},
+            self.ranking(seen, found.groups) if channels else {},
+            fitted,
+            {site.name: site.node for site in ranks},
+            low_rank,
         )
-        skipped = {it.node: it.why for it in found.skipped}
-        return Found(tuple(site for site, _ in sites.values()), writer, skipped)
+        skipped = {it.node: it.why for it in found.skipped} if channels else {}
+        return Found((*(site for site, _ in channels.values()), *ranks), writer, skipped)
+
+    def _channels(
+        self, model: ir.Model, groups: Sequence[ChannelGroup]
+    ) -> dict[str, tuple[Site, ChannelGroup]]:
+        """The groups that may lose channels."""
+        found = {}
+        for group in groups:
+            choices = levels(group, self.multiple)
+            if len(choices) > 1:
+                site = Site(Change.CHANNELS, group.name, choices, _touched(model, group))
+                found[site.name] = site, group
+        return found
 
 
 def channel_multiple(profile: DeviceProfile, precision: Precision) -> int:
