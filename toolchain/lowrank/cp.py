@@ -4,7 +4,8 @@ W[o, i, taps] = sum over r of A[o, r] K[r, taps] B[r, i]: Lebedev et al. 2015, "
 convolutional neural networks using fine-tuned CP-decomposition", equation 2, here with the taps of
 a channel in one piece: one depthwise convolution instead of two, which loses less at equal rank and
 is one kernel less to run. Fitted by alternating least squares; components that cancel each other
-(the degeneracy that the paper meets) are held in check by a slight ridge.
+(the degeneracy that the paper meets, and what int8 activations cannot hold) are kept small by a
+ridge, which is taken away for the last rounds.
 """
 
 import math

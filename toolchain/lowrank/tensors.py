@@ -7,7 +7,9 @@ from .factors import Floats
 _SEED = 0  # of columns that start at random, where a rank is above a dimension
 _ROUNDS = 200
 _TOLERANCE = 1e-7  # change of the relative error at which a fit has settled
-_RIDGE = 1e-10  # of the mean square of the columns: keeps parallel components solvable
+_RIDGE = 3e-4  # of a tensor of norm 1: components that cancel each other cost something
+_LEAST_RIDGE = 1e-10  # keeps parallel components solvable
+_LAST_ROUNDS = 20  # without the ridge: it keeps a fit from being exact
 
 
 def partial_tucker(
@@ -38,15 +40,17 @@ def parafac(tensor: Floats, rank: int) -> list[Floats]:
     scale = float(np.linalg.norm(tensor))
     if not scale:
         return [np.zeros((size, rank)) for size in tensor.shape]
+    factors = _start(tensor / scale, rank)
     with tensorly.backend_context("numpy", local_threadsafe=True):
-        _, factors = parafac(
-            tensor / scale,
-            rank,
-            n_iter_max=_ROUNDS,
-            tol=_TOLERANCE,
-            init=(None, _start(tensor / scale, rank)),
-            l2_reg=_RIDGE,
-        )
+        for ridge, rounds in ((_RIDGE, _ROUNDS), (_LEAST_RIDGE, _LAST_ROUNDS)):
+            _, factors = parafac(
+                tensor / scale,
+                rank,
+                n_iter_max=rounds,
+                tol=_TOLERANCE,
+                init=(None, factors),
+                l2_reg=ridge,
+            )
     return _balanced(factors, scale)
 
 
