@@ -184,6 +184,26 @@ def test_a_branch_that_vanishes_without_bias_adds_nothing(parse_graph: Parse) ->
     assert [node.op_type for node in pruned.graph] == ["Reshape", "Transpose"]
 
 
+@pytest.mark.parametrize("net", ["dense", "squeeze and excite", "residual", "heads", "parts"])
+def test_every_branch_that_can_vanishes(parse_graph: Parse, net: str) -> None:
+    model = build(parse_graph, net)
+    kept = {g.name: np.zeros(0, np.intp) for g in find_groups(model).groups if g.vanishes}
+    assert kept
+    assert weights(check(model, kept, batch=2)) < weights(model)
+
+
+def test_a_computed_shape_that_two_read_is_changed_for_one(parse_graph: Parse) -> None:
+    text = """(float[N,6,64] y) <float[6,4,1,1] w, float[6,4,1,1] v, float[6,6,1] t,
+    int64[1] c = {6}, int64[1] m = {64}>
+    { a = Conv (x, w) n = Shape <end = 1> (x) s = Concat <axis = 0> (n, c, m) b = Reshape (a, s)
+      d = Conv (b, t) e = Conv (x, v) f = Reshape (e, s) y = Add (d, f) }"""
+    model = ir.from_proto(
+        onnx.shape_inference.infer_shapes(parse_graph(HEAD + text), data_prop=True)
+    )
+    pruned = check(model, {"a": np.array([0, 5])}, batch=2)
+    assert sum(node.op_type == "Concat" for node in pruned.graph) == 2
+
+
 def test_every_group_of_a_sum_needs_its_own_numbers(parse_graph: Parse) -> None:
     model = build(parse_graph, "padded shortcut")
     pruned = check(model, {"a": np.array([1, 4]), "c": np.array([0, 1, 5])}, batch=2)

@@ -145,7 +145,8 @@ def test_groups(parse_graph: Parse, text: str, expected: dict[str, tuple[int, bo
             id="places in memory",
         ),
         pytest.param(
-            """(float[N,6,8,8] y) <float[6,4,1,1] w, float[6,6,1,1] t, float[2,6] b, int64[1] k = {0}>
+            """(float[N,6,8,8] y) <float[6,4,1,1] w, float[6,6,1,1] t, float[2,6] b,
+            int64[1] k = {0}>
             { e = ReduceMax <keepdims = 0> (b, k) a = Conv (x, w, e) y = Conv (a, t) }""",
             "a",
             "its bias is not a constant",
@@ -184,8 +185,8 @@ def test_members_say_where_a_unit_lies_and_what_reads_it(parse_graph: Parse) -> 
 
 
 def test_a_head_is_one_unit_of_query_key_and_value(parse_graph: Parse) -> None:
-    text = """<ir_version: 10, opset_import: ["" : 18]> g (float[N,5,12] x) => (float[N,5,12] y)
-    <float[12,36] w, float[36] b, float[12,12] o, int64[5] s = {0,5,3,4,3}, int64[3] r = {0,5,12},
+    text = """<ir_version: 10, opset_import: ["" : 18]> g (float[N,7,12] x) => (float[N,7,12] y)
+    <float[12,45] w, float[45] b, float[15,12] o, int64[5] s = {0,7,3,3,5}, int64[3] r = {0,7,15},
      int64[3] e = {1,1,1}, int64[1] z = {0}>
     { p = MatMul (x, w) q = Add (p, b) t = Reshape (q, s) u = Transpose <perm = [2,0,3,1,4]> (t)
       a1, a2, a3 = Split <axis = 0> (u, e) b1 = Squeeze (a1, z) b2 = Squeeze (a2, z)
@@ -194,9 +195,20 @@ def test_a_head_is_one_unit_of_query_key_and_value(parse_graph: Parse) -> None:
       h = Reshape (g, r) i = MatMul (h, o) y = Add (x, i) }"""
     model = ir.from_proto(onnx.shape_inference.infer_shapes(parse_graph(text)))
     (group,) = find_groups(model).groups
-    assert (group.name, group.units, group.vanishes) == ("p", 4, True)
+    assert (group.name, group.units, group.vanishes) == ("p", 3, True)
     widths = {member.constant: member.indices.shape[1] for member in group.members}
-    assert widths == {"w": 9, "b": 9, "o": 3}
+    assert widths == {"w": 15, "b": 15, "o": 5}
+
+
+def test_without_heads_query_and_key_share_what_is_summed(parse_graph: Parse) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 18]> g (float[N,7,4] x) => (float[N,7,4] y)
+    <float[4,5] wq, float[4,5] wk, float[4,6] wv, float[6,4] o>
+    { q = MatMul (x, wq) k = MatMul (x, wk) v = MatMul (x, wv) t = Transpose <perm = [0,2,1]> (k)
+      c = MatMul (q, t) d = Softmax (c) f = MatMul (d, v) y = MatMul (f, o) }"""
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(parse_graph(text)))
+    groups = {group.name: group for group in find_groups(model).groups}
+    assert {name: group.units for name, group in groups.items()} == {"q": 5, "v": 6}
+    assert {member.constant for member in groups["q"].members} == {"wq", "wk"}
 
 
 def test_of_two_branches_that_only_one_can_do_without_one_vanishes(parse_graph: Parse) -> None:
