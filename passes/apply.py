@@ -13,7 +13,8 @@ from ..toolchain.engine import Array
 from ..toolchain.naming import derived
 from ..toolchain.plan import Plan, Precision, Sparsity
 from ..toolchain.slots import Slot, SlotGraph
-from . import quantize, sparsify
+from ..toolchain.storage.formats import Format
+from . import quantize, sparsify, store
 from .forms import Forms
 from .legalize_trt import legalize_trt
 from .operands import Operands
@@ -47,6 +48,7 @@ class PlanWriter:
         self._twin = _same_values(model.graph, ranges)
         self._weights: dict[tuple[str, str], quantize.Weights] = {}
         self._sparse: dict[str, Array] = {}
+        self._stored: dict[tuple[str, str, Format], Array] = {}
         self._recovered: Mapping[str, Array] = {}
         self._int8_float = DTYPES[dialect.int8_float].numpy()
 
@@ -69,7 +71,7 @@ class PlanWriter:
         """A writer of a part of the model; constants are quantised once for it and the whole."""
         part = PlanWriter(model, slots, dialect=self.dialect, ranges=self.ranges)
         part._twin, part._weights, part._sparse = self._twin, self._weights, self._sparse
-        part._recovered = self._recovered
+        part._stored, part._recovered = self._stored, self._recovered
         return part
 
     def recovered(self, constants: Mapping[str, Array]) -> "PlanWriter":
@@ -102,6 +104,15 @@ class PlanWriter:
         if name not in self._sparse and (array := sparsify.two_four_weight(node)) is not None:
             self._sparse[name] = array
         return self._sparse.get(name)
+
+    def stored(self, node: ir.Node, form: Format) -> Array | None:
+        """What storage leaves of a node's weight; worked out once for all plans."""
+        if not store.has_weight(node):
+            return None
+        read = (str(node.name), str(node.inputs[1] and node.inputs[1].name), form)
+        if read not in self._stored:
+            self._stored[read] = store.stored_weight(node, form)
+        return self._stored[read]
 
     def mapping(self, tensor: str) -> quantize.Affine:
         """The mapping of a tensor; what only moves numbers shares the mapping of its source."""
@@ -144,6 +155,7 @@ class _Writing:
     def write(self) -> ir.Model:
         for slot in self.writer.slots.slots:
             self._sparsify(slot)
+            self._store(slot)
             self._slot(slot, self._precision(slot))
         for value in self.forms.changed():
             self._restore(value)
@@ -162,6 +174,16 @@ class _Writing:
         for node in (self.nodes[name] for name in slot.nodes):
             if (array := self.writer.sparse(node)) is not None:
                 sparsify.read(node, array, self.graph)
+
+    def _store(self, slot: Slot) -> None:
+        """Let the slot's nodes read what storage leaves of their weights, if so it is planned."""
+        choice = self.choices.get(slot.name)
+        if choice is None or not choice.storage:
+            return
+        form = Format.parse(choice.storage)
+        for node in (self.nodes[name] for name in slot.nodes):
+            if (array := self.writer.stored(node, form)) is not None:
+                store.read(node, form, array, self.graph)
 
     def _slot(self, slot: Slot, precision: Precision) -> None:
         for part in slot.parts:

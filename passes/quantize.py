@@ -10,7 +10,7 @@ import onnx_ir as ir
 from ..toolchain import kernels
 from ..toolchain.calibration import Range, per_channel_scales, quantization_parameters
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+WEIGHTED = kernels.WEIGHTED
 _INT32 = np.iinfo(np.int32)
 _BIAS_HEADROOM = 2.0**30  # keeps |bias| / scale inside int32 with a factor of two to spare
 _MATRIX = 2
@@ -99,7 +99,7 @@ def weights(
     array, bias = _array(node, 1), _array(node, 2)
     if array is None:
         raise ValueError(f"{node.name}: no constant weight")
-    axis = _channel_axis(node, array.ndim)
+    axis = channel_axis(node, array.ndim)
     scale = _scales(array, axis)
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1), scale.shape).astype(np.float32)
@@ -147,7 +147,7 @@ def _scales(array: Floats, axis: int | None) -> Floats:
     return per_channel_scales(array, axis)
 
 
-def _channel_axis(node: ir.Node, rank: int) -> int | None:
+def channel_axis(node: ir.Node, rank: int) -> int | None:
     """The output-channel axis of a node's weight; None where scales must be per tensor."""
     match node.op_type:
         case "Conv":

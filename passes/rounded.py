@@ -10,7 +10,8 @@ import onnx_ir as ir
 from ..toolchain import kernels
 from ..toolchain.dialect import Dialect
 from ..toolchain.plan import NodeChoice, Precision, Sparsity
-from . import quantize, sparsify
+from ..toolchain.storage.formats import Format
+from . import quantize, sparsify, store
 from .apply import DTYPES
 from .weight_only import BLOCK, int4_blocks
 
@@ -41,12 +42,25 @@ def rounded_constants(
             continue
         array = tensor.numpy().astype(np.float32)
         finite = bool(np.isfinite(array).all())
-        held = _rounded(node, array, choice.precision, dialect) if finite else None
+        read = node
+        if finite and choice.storage and value is node.inputs[1] and _weighted(node):
+            array = _stored(node, array, choice)
+            read = store.twin(node, array)
+        held = _rounded(read, array, choice.precision, dialect) if finite else None
+        if read is not node and held is None:
+            held = array
         if finite and value is node.inputs[1] and choice.sparsity is Sparsity.TWO_FOUR:
             held = sparsify.with_zeros(node, array, held)
         if held is not None:
             found[str(value.name)] = held
     return found
+
+
+def _stored(node: ir.Node, array: Floats, choice: NodeChoice) -> Floats:
+    """What storage leaves of a weight, after the zeros of its sparsity."""
+    zeros = sparsify.with_zeros(node, array) if choice.sparsity is Sparsity.TWO_FOUR else None
+    left = array if zeros is None else zeros.astype(np.float32, copy=False)
+    return store.stored_weight(node, Format.parse(choice.storage), left)
 
 
 def _rounded(node: ir.Node, array: Floats, precision: Precision, dialect: Dialect) -> Floats | None:

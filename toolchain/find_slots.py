@@ -12,14 +12,21 @@ from .operators import DEFAULT_DOMAINS
 from .plan import NodeChoice, Precision, Sparsity
 from .slots import Edge, Slot, SlotGraph, Work
 from .sparse.nodes import has_sparse_kernel
+from .storage.formats import Format, Group
 
 ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add"})
 _FLOAT_KERNELS = frozenset({Precision.FP16, Precision.BF16})
 INT4_MIN_DEPTH = 32  # one block of weights along K
+STORAGE_MIN_WEIGHTS = 256  # fewer are not worth a choice
 
 
 def find_slots(
-    model: ir.Model, dialect: Dialect, precisions: Sequence[Precision], *, sparse: bool = False
+    model: ir.Model,
+    dialect: Dialect,
+    precisions: Sequence[Precision],
+    *,
+    sparse: bool = False,
+    storage: Sequence[Format] = (),
 ) -> SlotGraph:
     """Group the float nodes of the main graph into slots, in topological order.
 
@@ -28,6 +35,8 @@ def find_slots(
         dialect: What the backend can write.
         precisions: What the device can run.
         sparse: Whether 2:4 sparse weights are offered where the backend has kernels for them.
+        storage: Formats in which weights may be kept, offered where they take less than the
+            kernel's own.
     """
     taken: set[ir.Node] = set()
     slots: list[Slot] = []
@@ -37,7 +46,8 @@ def find_slots(
         group = _group(node, dialect)
         taken.update(group)
         slot = _slot(group, dialect, precisions)
-        slots.append(_with_sparse(slot, group[0], dialect) if sparse else slot)
+        slot = _with_sparse(slot, group[0], dialect) if sparse else slot
+        slots.append(_with_storage(slot, storage) if slot.work.channels else slot)
     return SlotGraph(tuple(slots), tuple(_edges(model.graph, slots)))
 
 
@@ -122,6 +132,7 @@ def _merged(slots: Sequence[Slot]) -> Slot:
             weights=sum(slot.work.weights for slot in slots),
             reads=slots[0].work.reads,
             writes=slots[-1].work.writes,
+            channels=sum(slot.work.channels for slot in slots),
         ),
         choices=legal,
         kept=next((slot.kept for slot in slots if slot.kept), ""),
@@ -217,6 +228,28 @@ def _with_sparse(slot: Slot, anchor: ir.Node, dialect: Dialect) -> Slot:
         multiple = dialect.sparse_2_4.get(choice.precision)
         if multiple and has_sparse_kernel(anchor, multiple):
             choices.append(replace(choice, sparsity=Sparsity.TWO_FOUR))
+    return replace(slot, choices=tuple(choices))
+
+
+def _with_storage(slot: Slot, formats: Sequence[Format]) -> Slot:
+    """A slot whose weights may also be kept in fewer bits than its kernels read.
+
+    Blocks are not offered to int8: its scales are per channel, so that a block's few numbers are
+    many in a channel of its integers, and take their eight bits.
+    """
+    choices: list[NodeChoice] = []
+    for choice in slot.choices:
+        choices.append(choice)
+        if slot.work.weights < STORAGE_MIN_WEIGHTS or choice.precision is Precision.INT4:
+            continue
+        whole = slot.work.weights * choice.weight_bits // 8
+        narrow = choice.precision is Precision.INT8
+        choices += [
+            replace(choice, storage=str(form))
+            for form in formats
+            if form.bytes(slot.work.weights, slot.work.channels) < whole
+            and not (narrow and (form.group is Group.BLOCK or form.bits == choice.weight_bits))
+        ]
     return replace(slot, choices=tuple(choices))
 
 

@@ -11,6 +11,7 @@ FLOATS = frozenset(
 )
 
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})  # their second input
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 # These only move numbers: output and input hold the same values, so they share one quantisation.
 MOVES = frozenset(
@@ -115,4 +116,16 @@ def work(nodes: list[ir.Node], reads: list[ir.Value], writes: list[ir.Value]) ->
         weights=weights,
         reads=sum(elements(value) for value in reads),
         writes=sum(elements(value) for value in writes),
+        channels=sum(map(_channels, nodes)),
     )
+
+
+def _channels(node: ir.Node) -> int:
+    """Output channels of a node's weight; 0 where it has no constant matrix."""
+    if node.op_type not in WEIGHTED or constant(node.inputs[1]) is None:
+        return 0
+    weight = node.inputs[1]
+    if weight is None or not is_float(weight) or len(dims(weight)) < 2:  # noqa: PLR2004 - a matrix
+        return 0
+    first = node.op_type == "Conv" or bool(node.attributes.get_int("transB", 0))
+    return dims(weight)[0 if first else 1]

@@ -4,7 +4,21 @@ import onnx_ir as ir
 
 _MARK = "__"
 FORMS = frozenset(
-    {"q", "dq", "pad", "raw", "fp32", "fp16", "bf16", "q8", "q4", "scale", "sparse", "zero"}
+    {
+        "q",
+        "dq",
+        "pad",
+        "raw",
+        "fp32",
+        "fp16",
+        "bf16",
+        "q8",
+        "q4",
+        "scale",
+        "sparse",
+        "stored",
+        "zero",
+    }
 )
 
 

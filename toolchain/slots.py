@@ -17,12 +17,14 @@ class Work:
         weights: Weight elements it reads.
         reads: Activation elements it reads.
         writes: Activation elements it writes.
+        channels: Output channels of its weights, each with a scale where they are stored; 0: none.
     """
 
     macs: int
     weights: int
     reads: int
     writes: int
+    channels: int = 0
 
 
 @dataclass(frozen=True, slots=True)

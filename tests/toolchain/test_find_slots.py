@@ -71,7 +71,7 @@ def test_work(find: FindSlots) -> None:
     )
     conv, add = graph.slots
     assert conv.work == Work(
-        macs=2 * 5 * 16 * 3, weights=15 + 5 + 2, reads=2 * 3 * 16, writes=2 * 5 * 16
+        macs=2 * 5 * 16 * 3, weights=15 + 5 + 2, reads=2 * 3 * 16, writes=2 * 5 * 16, channels=5
     )
     assert add.work == Work(macs=0, weights=0, reads=160, writes=160)
 
