@@ -1,7 +1,11 @@
 """Tensor decompositions: the one place that knows tensorly."""
 
+from contextlib import AbstractContextManager
+from types import ModuleType
+
 import numpy as np
 
+from ..errors import InputError
 from .factors import Floats
 
 _SEED = 0  # of columns that start at random, where a rank is above a dimension
@@ -15,35 +19,39 @@ _LAST_ROUNDS = 20  # without the ridge: it keeps a fit from being exact
 def partial_tucker(
     tensor: Floats, ranks: tuple[int, ...], modes: tuple[int, ...]
 ) -> tuple[Floats, list[Floats]]:
-    """Core and orthonormal factors of the modes, by higher-order orthogonal iteration."""
-    import tensorly  # noqa: PLC0415 - heavy, and only where it is used
-    from tensorly.decomposition import partial_tucker  # noqa: PLC0415
+    """Core and orthonormal factors of the modes, by higher-order orthogonal iteration.
 
+    Raises:
+        InputError: tensorly is not installed.
+    """
     if not tensor.any():  # nothing to settle on: tensorly divides by its norm
         pairs = tuple(zip(modes, ranks, strict=True))
         factors = [np.eye(tensor.shape[mode], rank) for mode, rank in pairs]
         for mode, rank in pairs:
             tensor = tensor.take(range(rank), axis=mode)
         return tensor, factors
-    with tensorly.backend_context("numpy", local_threadsafe=True):
-        (core, factors), _ = partial_tucker(
+    tensorly, numpy_inside = _tensorly()
+    with numpy_inside:
+        (core, factors), _ = tensorly.decomposition.partial_tucker(
             tensor, list(ranks), list(modes), n_iter_max=_ROUNDS, tol=_TOLERANCE, random_state=_SEED
         )
     return core, factors
 
 
 def parafac(tensor: Floats, rank: int) -> list[Floats]:
-    """A factor of shape (size, rank) for each mode, by alternating least squares."""
-    import tensorly  # noqa: PLC0415 - heavy, and only where it is used
-    from tensorly.decomposition import parafac  # noqa: PLC0415
+    """A factor of shape (size, rank) for each mode, by alternating least squares.
 
+    Raises:
+        InputError: tensorly is not installed.
+    """
     scale = float(np.linalg.norm(tensor))
     if not scale:
         return [np.zeros((size, rank)) for size in tensor.shape]
     factors = _start(tensor / scale, rank)
-    with tensorly.backend_context("numpy", local_threadsafe=True):
+    tensorly, numpy_inside = _tensorly()
+    with numpy_inside:
         for ridge, rounds in ((_RIDGE, _ROUNDS), (_LEAST_RIDGE, _LAST_ROUNDS)):
-            _, factors = parafac(
+            _, factors = tensorly.decomposition.parafac(
                 tensor / scale,
                 rank,
                 n_iter_max=rounds,
@@ -52,6 +60,17 @@ def parafac(tensor: Floats, rank: int) -> list[Floats]:
                 l2_reg=ridge,
             )
     return _balanced(factors, scale)
+
+
+def _tensorly() -> tuple[ModuleType, AbstractContextManager[None]]:
+    """The library, and a context in which it computes with numpy."""
+    try:
+        import tensorly  # noqa: PLC0415 - optional, and only where it is used
+        import tensorly.decomposition  # noqa: PLC0415
+    except ImportError as cause:
+        hint = "pip install 'hwc-compiler[lowrank]', or factorise by svd or spatial"
+        raise InputError("Tucker and CP need tensorly, which is not installed", hint) from cause
+    return tensorly, tensorly.backend_context("numpy", local_threadsafe=True)
 
 
 def _start(tensor: Floats, rank: int) -> list[Floats]:

@@ -1,6 +1,7 @@
 """Every method: exact at full rank, exact where the weight has that rank, better rank by rank."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -171,3 +172,13 @@ def test_multiply_accumulates_of_a_strided_chain() -> None:
     assert whole.macs_of(spatial) == 2 * 6 * 3 * 5 * 10 + 8 * 2 * 3 * 5 * 4
     cp = decompose(random(*whole.shape), Method.CP).forms((2,))
     assert whole.macs_of(cp) == 6 * 2 * 100 + 2 * 9 * 20 + 2 * 8 * 20
+
+
+@pytest.mark.parametrize("method", [Method.TUCKER, Method.CP])
+def test_without_tensorly_it_says_what_to_install(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorly", None)
+    found = decompose(random(*SHAPE), method)
+    with pytest.raises(InputError, match="hwc-compiler\\[lowrank\\]"):
+        factorise(found, (1,) * len(found.full), node="n")
