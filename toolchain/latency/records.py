@@ -57,7 +57,8 @@ def build_columns(row: BuildRow) -> Columns:
 
 def kernel_columns(build: str, row: KernelRow) -> Columns:
     """A kernel that a build showed, as the columns of its record."""
-    return (build, row.key, row.choice, row.kind, *astuple(row.work), *_timing_columns(row.timing))
+    work = row.work.macs, row.work.weights, row.work.reads, row.work.writes
+    return (build, row.key, row.choice, row.kind, *work, *_timing_columns(row.timing))
 
 
 def boundary_columns(build: str, row: BoundaryRow) -> Columns:

@@ -106,7 +106,7 @@ class SiteFinder:
         fitted = None
         if len(self.samples):
             also = matrices(seen) if low_rank else {}
-            fitted = moments_of(seen, found.groups, self.samples, reference, also=also)
+            fitted = moments_of(model, found.groups, self.samples, reference, also=also)
         ranks = [
             Site(Change.RANK, node, choices, frozenset({node}))
             for node, choices in (low_rank.choices(seen) if low_rank else {}).items()
@@ -114,7 +114,7 @@ class SiteFinder:
         writer = SiteWriter(
             model,
             {site.name: group for site, group in channels.values()},
-            self.ranking(seen, found.groups) if channels else {},
+            self.ranking(model, found.groups) if channels else {},
             fitted,
             {site.name: site.node for site in ranks},
             low_rank,
