@@ -54,7 +54,7 @@ class LowRank:
         planar = weight.ndim == _CONV and max(weight.shape[2:]) > 1
         for method in methods_of(weight.shape):
             if planar and method is Method.SVD:
-                continue  # Tucker is at least as good where there is a kernel
+                continue  # without the moments of patches it loses more than any other
             whole = decompose(weight, method)
             for share in _SHARES if method in _FIRST else _FEWER:
                 ranks = within(whole, site.whole, share, self.multiple)
