@@ -23,11 +23,13 @@ from .output import atomic_output
 from .output import check_target as check_output
 from .plan import Plan
 from .report import Report
+from .storage.pack import unpack_model
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 DIGEST = "manifest.sha256"
 MODEL = "model.onnx"
+PACKED = "model.hwcw"  # stands for MODEL, which is rebuilt where the bundle is opened
 PLAN = "plan.json"
 REPORT = "report.json"
 GOLDEN = "golden.npz"
@@ -113,7 +115,8 @@ class Bundle:
 
     Attributes:
         path: What was opened: a folder or a zip file.
-        folder: Where its files lie; a temporary folder for a zip, gone when the block ends.
+        folder: Where its files lie; of a zip, or where the model is packed, a temporary folder
+            that is gone when the block ends.
         manifest: The parsed manifest.
     """
 
@@ -140,18 +143,26 @@ class Bundle:
     @classmethod
     def _checked(cls, path: Path, limits: Limits) -> Self:
         if path.is_dir():
-            return cls(path, path, read_manifest(path, limits))
+            manifest = read_manifest(path, limits)
+            if not (path / PACKED).exists():
+                return cls(path, path, manifest)
         temporary = tempfile.TemporaryDirectory(prefix="hwc-bundle-")
         try:
             folder = Path(temporary.name)
-            unpack(path, folder, limits)
-            return cls(path, folder, read_manifest(folder, limits), temporary)
+            if path.is_dir():
+                for each in path.iterdir():
+                    (folder / each.name).symlink_to(each.absolute(), each.is_dir())
+            else:
+                unpack(path, folder, limits)
+                manifest = read_manifest(folder, limits)
+            _rebuild(folder, manifest)
+            return cls(path, folder, manifest, temporary)
         except BaseException:
             temporary.cleanup()
             raise
 
     def close(self) -> None:
-        """Remove what was unpacked from a zip."""
+        """Remove what was unpacked."""
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -239,13 +250,16 @@ def staged(target: Path, *, force: bool = False, archive: bool = False) -> Itera
 def seal(folder: Path, manifest: Manifest) -> Manifest:
     """Write the manifest of all files now in `folder`, and the manifest's own digest, last.
 
-    `manifest.sha256` has the form that `sha256sum --check` reads.
+    `manifest.sha256` has the form that `sha256sum --check` reads. A model that is
+    there packed, too, is removed.
 
     Returns:
         The manifest with its files filled in.
     """
     for name in (MANIFEST, DIGEST):
         (folder / name).unlink(missing_ok=True)
+    if (folder / PACKED).exists():
+        (folder / MODEL).unlink(missing_ok=True)
     names = _walk(folder)
     entries = (FileEntry(n, p.stat().st_size, file_digest(p)) for n, p in sorted(names.items()))
     full = replace(manifest, files=tuple(entries))
@@ -305,6 +319,20 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _rebuild(folder: Path, manifest: Manifest) -> None:
+    """Write the model where it is packed.
+
+    Raises:
+        IntegrityError: The manifest has it both ways, or it is damaged.
+    """
+    listed = {entry.path for entry in manifest.files}
+    if PACKED not in listed:
+        return
+    if MODEL in listed:
+        raise IntegrityError(f"{MODEL} is there beside {PACKED}", _DISCARD)
+    (folder / MODEL).write_bytes(unpack_model((folder / PACKED).read_bytes()))
 
 
 def _digest_line(text: bytes) -> bytes:

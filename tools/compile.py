@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @options.policy
 @options.ray
 @options.methods
+@options.storage
 @options.recover
 @options.importance
 @options.initial
@@ -96,10 +97,11 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
 def _request(asked: dict[str, Any]) -> "Request":
     from ..toolchain.accuracy.drop import parse_drop  # noqa: PLC0415 - numpy
     from ..toolchain.calibration import Method as Calibration  # noqa: PLC0415 - numpy
+    from ..toolchain.storage.formats import parse_formats  # noqa: PLC0415 - where it is used
     from .objectives import parse_objective  # noqa: PLC0415 - numpy
     from .request import Method, Recover, Request  # noqa: PLC0415 - numpy
 
-    recover = asked.pop("recover")
+    recover, storage = asked.pop("recover"), asked.pop("storage")
     size = asked.pop("max_size")
     return Request(
         max_drop=parse_drop(asked.pop("max_drop")),
@@ -109,6 +111,7 @@ def _request(asked: dict[str, Any]) -> "Request":
         calibration=Calibration(asked.pop("calibration")),
         methods=tuple(map(Method, parse_methods(asked.pop("methods")))),
         recover=None if recover is None else Recover(recover),
+        storage=parse_formats(storage),
         max_energy_mj=asked.pop("max_energy"),
         **parse_objective(asked.pop("objective")),
         inputs=dict(map(parse_shape, asked.pop("inputs"))),

@@ -24,6 +24,7 @@ from .stages.decide import decide, reference
 from .stages.explore import evaluator
 from .stages.gate import Delivery, Gate
 from .stages.limits import check_limits
+from .stages.package import Packaging
 from .stages.prepare import Prepared, prepare
 from .stages.reorder import reordered
 from .stages.restructure import restructured
@@ -143,6 +144,7 @@ def _delivered(
         last.folder,
         last.original,
         request.recovery is not Recover.NONE and prepared.real,
+        Packaging.of(request),
     )
     return _Outcome(gate, searched, gate.first_to_pass(searched.plans, clock))
 

@@ -121,6 +121,12 @@ methods = click.option(
     show_default=True,
     help="What may be done: precision, prune, lowrank, sparsity, storage; commas between them.",
 )
+storage = click.option(
+    "--storage",
+    help="Keep weights in these, e.g. int6,lsq4,codebook3 (uniform int2 to int8; lsq: fitted step; "
+    "log; float4e2m1, float8e4m3, ...; codebook; /tensor, /channel or /32 share a scale); they are "
+    "decoded when the engine is built. [int6,lsq4,lsq3 with --methods storage]",
+)
 recover = click.option(
     "--recover",
     type=click.Choice(("none", "fast", "full")),

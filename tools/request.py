@@ -9,6 +9,9 @@ from ..toolchain.calibration import Method as Calibration
 from ..toolchain.errors import UsageError
 from ..toolchain.plan import Precision
 from ..toolchain.search.problem import Objective
+from ..toolchain.storage.formats import Format
+
+STORAGE = tuple(map(Format.parse, ("int6", "lsq4", "lsq3")))  # small errors for their bits
 
 
 class Method(StrEnum):
@@ -74,6 +77,7 @@ class Request:
         train_minutes: How long to train at most, in all.
         augment: How training samples are varied, such as `flip crop=4`.
         checkpoint: Folder that training can go on from; None: it starts anew.
+        storage: Formats that weights may be kept in; empty: `STORAGE`, where the methods say so.
 
     Raises:
         UsageError: Something is said about data, but no data is given; or about what no method
@@ -119,6 +123,7 @@ class Request:
     train_minutes: float = 10.0
     augment: str = ""
     checkpoint: Path | None = None
+    storage: tuple[Format, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_recovery()
@@ -145,6 +150,11 @@ class Request:
     def restructures(self) -> bool:
         """Whether the shape of the graph may change."""
         return bool({Method.PRUNE, Method.LOWRANK} & set(self.methods))
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The formats that weights may be kept in; empty: as kernels read them."""
+        return self.storage or (STORAGE if Method.STORAGE in self.methods else ())
 
     @property
     def recovery(self) -> Recover:

@@ -113,5 +113,14 @@ class Format:
         return -(-elements * self.bits // 8) + shared
 
 
+def parse_formats(text: str | None) -> tuple[Format, ...]:
+    """Read names with commas between them; None: no formats.
+
+    Raises:
+        UsageError: There is no such format.
+    """
+    return () if text is None else tuple(dict.fromkeys(map(Format.parse, text.split(","))))
+
+
 def _usual(kind: Kind) -> Group:
     return Group.TENSOR if kind is Kind.CODEBOOK else Group.CHANNEL

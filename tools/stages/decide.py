@@ -130,7 +130,7 @@ def find_space(
     with progress.stage("find the decisions"):
         seen = annotate(prepared.model, reference, prepared.feeds)
         sparse = Method.SPARSITY in request.methods
-        slots = find_slots(seen, target.dialect, precisions, sparse=sparse)
+        slots = find_slots(seen, target.dialect, precisions, sparse=sparse, storage=request.formats)
         if target.runtime is not None and _to_choose(slots):
             ran = target.runtime.running_graph(prepared.model, prepared.feeds)
             slots = merge_slots(slots, own_kernels(ran, slots))

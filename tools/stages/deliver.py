@@ -11,7 +11,17 @@ import numpy.typing as npt
 from ... import __version__
 from ...backends import ort
 from ...backends.ort_options import options_text
-from ...toolchain.bundle import GOLDEN, MODEL, PLAN, REPORT, Manifest, Source, seal, write_golden
+from ...toolchain.bundle import (
+    GOLDEN,
+    MODEL,
+    PACKED,
+    PLAN,
+    REPORT,
+    Manifest,
+    Source,
+    seal,
+    write_golden,
+)
 from ...toolchain.frontend.external import data_files
 from ...toolchain.latency.cost import Breakdown
 from ...toolchain.latency.measure import Measurement
@@ -23,7 +33,8 @@ from ...toolchain.slots import Slot, SlotGraph
 from ...toolchain.timing import Clock
 from ..request import Request
 from .decide import plan_fp32
-from .gate import Delivery, Gate, weight_bytes
+from .gate import Delivery, Gate
+from .package import model_size, weight_bytes
 from .target import Target
 
 _NOTEWORTHY = 0.02  # a change of the machine's speed that is worth a word
@@ -51,12 +62,19 @@ def manifest(gate: Gate, delivery: Delivery, made_from: tuple[Source, ...]) -> M
         backend=backend.name,
         profile=target.profile,
         engine=delivery.engine,
-        build_commands=backend.build_commands(gate.folder / MODEL, target.profile),
+        build_commands=_build_commands(gate),
         versions=versions,
         sources=made_from,
         checks=delivery.checks,
         original_options=options_text(gate.original),
     )
+
+
+def _build_commands(gate: Gate) -> tuple[str, ...]:
+    """The backend's own; of a packed graph, the one that rebuilds it first."""
+    target = gate.target
+    own = target.backend.build_commands(gate.folder / MODEL, target.profile)
+    return ("hwc build .",) if own and (gate.folder / PACKED).exists() else own
 
 
 def write(folder: Path, report: Report, gate: Gate, delivery: Delivery, about: Manifest) -> None:
@@ -77,8 +95,6 @@ def make_report(
     breakdown = problem.cost.explain(np.array(problem.indices(plan), np.intp))
     seen = _in_place(gate, delivery)
     before, after = _latencies(gate, problem, delivery, breakdown)
-    folder_size = (gate.folder / MODEL).stat().st_size
-    data = gate.folder / f"{MODEL}.data"
     return Report(
         model=made_from[0].given,
         device=target.profile.name,
@@ -90,7 +106,7 @@ def make_report(
             node_counts(slots, plan_fp32(slots)),
         ),
         compiled=Measured(
-            folder_size + (data.stat().st_size if data.exists() else 0),
+            model_size(gate.folder),
             after,
             delivery.quality.compiled,
             node_counts(slots, plan),

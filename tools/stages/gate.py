@@ -1,18 +1,15 @@
 """Stage 4: builds the chosen plan, holds it against the original, and falls back where it fails."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-
-import onnx_ir as ir
 
 from ...backends import ort
 from ...backends.ort_options import options_text, with_threads
 from ...toolchain.accuracy.evaluator import Measurement, Reference, measure
 from ...toolchain.accuracy.metric import Metric
 from ...toolchain.accuracy.samples import each
-from ...toolchain.bundle import MODEL
 from ...toolchain.engine import Check, Engine, Feeds, Runner, Status
 from ...toolchain.errors import BackendError
 from ...toolchain.plan import Plan
@@ -36,6 +33,7 @@ from ...toolchain.verify import (
 )
 from ..loaded import same_pool
 from .decide import Decisions
+from .package import BIG, Packaging, weight_bytes
 from .prepare import Prepared
 from .refit import refitted
 from .target import Target
@@ -45,7 +43,6 @@ STAGED = 32  # calibration samples for a builder that calibrates by itself
 GOLDEN = 4  # samples kept in the bundle with the original's outputs
 _CPU = Timing(clock=Clock.CPU, seconds=6.0)
 _WALL = Timing(clock=Clock.WALL, seconds=3.0)
-_BIG = 1 << 30  # bytes of weights beyond which they are written to a file of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +87,7 @@ class Gate:
         folder: Where the bundle is being made.
         original: The original's session at its best: what a plan must beat.
         recover: Whether constants are fitted to each plan, on the calibration's samples.
+        packaging: How the graph is delivered, and how large it may be.
     """
 
     target: Target
@@ -102,6 +100,7 @@ class Gate:
     folder: Path
     original: ort.Options
     recover: bool = False
+    packaging: Packaging = field(default_factory=Packaging)
 
     def first_to_pass(self, plans: Sequence[tuple[str, Plan]], progress: Progress) -> Delivery:
         """Try plans in order; what passes is left in the folder.
@@ -130,7 +129,9 @@ class Gate:
         """Build and measure one plan; its speed only where its numbers are right."""
         decisions, notes = self._refitted(plan, progress)
         model = decisions.writer.write(plan)
-        path = self._save(model)
+        path = self.packaging.save(model, self.folder)
+        if too_large := self.packaging.refusal(self.folder):
+            return None, Attempt(name, GateDecision(accepted=False, reasons=(too_large,)))
         try:
             checks, engine = self._make(path)
             if engine is not None and comparable(self.target):
@@ -217,14 +218,14 @@ class Gate:
         def compiled() -> Runner:
             return load(self.folder, engine, threads)
 
-        small = weight_bytes(self.prepared.original) <= _BIG
+        small = weight_bytes(self.prepared.original) <= BIG
         fair = threads == 1 or same_pool(engine.options, options_text(self.original))
         feeds = self.prepared.feeds
         return paired_openings(original, compiled, feeds, timing, together=small and fair)
 
     def _original(self) -> Delivery:
         """The original graph as the deliverable; its time is its own."""
-        path = self._save(self.prepared.original)
+        path = self.packaging.save(self.prepared.original, self.folder)
         checks, engine = self._make(path)
         if engine is not None and comparable(self.target):
             engine = replace(engine, options=options_text(self.original))
@@ -254,28 +255,3 @@ class Gate:
         """A few inputs with the original's outputs."""
         count = min(GOLDEN, len(self.report))
         return tuple((self.report.samples[i].feeds, self.report.outputs[i]) for i in range(count))
-
-    def _save(self, model: ir.Model) -> Path:
-        path = self.folder / MODEL
-        data = path.with_name(f"{MODEL}.data")
-        for old in (path, data):
-            old.unlink(missing_ok=True)
-        if weight_bytes(model) > _BIG:
-            ir.save(model, path, external_data=data.name)
-        else:
-            ir.save(ir.external_data.load_to_model(model.clone()), path)
-        _let_go(model)
-        return path
-
-
-def _let_go(model: ir.Model) -> None:
-    """Unmap external weights that were read: their pages count as this process's memory."""
-    for value in model.graph.initializers.values():
-        if isinstance(value.const_value, ir.ExternalTensor):
-            value.const_value.release()
-
-
-def weight_bytes(model: ir.Model) -> int:
-    """Bytes of a model's weights."""
-    weights = (value.const_value for value in model.graph.initializers.values())
-    return sum(tensor.nbytes for tensor in weights if tensor is not None)

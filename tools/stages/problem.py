@@ -8,8 +8,10 @@ import numpy.typing as npt
 from ...toolchain.errors import UsageError
 from ...toolchain.latency.cost import CostModel
 from ...toolchain.latency.energy_table import energy_table
+from ...toolchain.plan import NodeChoice
 from ...toolchain.search.problem import Limits, Objective, Problem, Weights
-from ...toolchain.slots import SlotGraph
+from ...toolchain.slots import Slot, SlotGraph
+from ...toolchain.storage.formats import Format
 from ..request import Request
 from .decide import Decisions
 
@@ -71,5 +73,11 @@ def weight_bytes(slots: SlotGraph) -> npt.NDArray[np.int64]:
     table = np.zeros((len(slots.slots), most), np.int64)
     for row, slot in enumerate(slots.slots):
         for column, choice in enumerate(slot.choices):
-            table[row, column] = slot.work.weights * choice.weight_bits // 8
+            table[row, column] = _bytes(slot, choice)
     return table
+
+
+def _bytes(slot: Slot, choice: NodeChoice) -> int:
+    if choice.storage:
+        return Format.parse(choice.storage).bytes(slot.work.weights, slot.work.channels)
+    return slot.work.weights * choice.weight_bits // 8
