@@ -125,7 +125,7 @@ storage = click.option(
     "--storage",
     help="Keep weights in these, e.g. int6,lsq4,codebook3 (uniform int2 to int8; lsq: fitted step; "
     "log; float4e2m1, float8e4m3, ...; codebook; /tensor, /channel or /32 share a scale); they are "
-    "decoded when the engine is built. [int6,lsq4,lsq3 with --methods storage]",
+    "decoded when the engine is built. [float6e2m3,float4e2m1,lsq3 with --methods storage]",
 )
 recover = click.option(
     "--recover",

@@ -11,7 +11,7 @@ from ..toolchain.plan import Precision
 from ..toolchain.search.problem import Objective
 from ..toolchain.storage.formats import Format
 
-STORAGE = tuple(map(Format.parse, ("int6", "lsq4", "lsq3")))  # small errors for their bits
+STORAGE = tuple(map(Format.parse, ("float6e2m3", "float4e2m1", "lsq3")))  # least errors
 
 
 class Method(StrEnum):
