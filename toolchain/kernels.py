@@ -116,11 +116,11 @@ def work(nodes: list[ir.Node], reads: list[ir.Value], writes: list[ir.Value]) ->
         weights=weights,
         reads=sum(elements(value) for value in reads),
         writes=sum(elements(value) for value in writes),
-        channels=sum(map(_channels, nodes)),
+        channels=sum(map(channels, nodes)),
     )
 
 
-def _channels(node: ir.Node) -> int:
+def channels(node: ir.Node) -> int:
     """Output channels of a node's weight; 0 where it has no constant matrix."""
     if node.op_type not in WEIGHTED or constant(node.inputs[1]) is None:
         return 0

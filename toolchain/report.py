@@ -65,12 +65,16 @@ class Measured:
         latency: None where it is neither measured nor estimated.
         quality: None where no data was given.
         counts: How many nodes run in each precision.
+        macs: Multiply-accumulates of one inference; 0 where they were not counted.
+        weights: Numbers of all its float constants; 0 where they were not counted.
     """
 
     size: int
     latency: Latency | None = None
     quality: Quality | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    macs: int = field(default=0, metadata=LATER)
+    weights: int = field(default=0, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +158,13 @@ class StructureRow:
         node: Its name.
         keep: The fraction of the channels it wrote; 0: they are gone, and what hung on them.
         rank: The ranks of the factors that stand for its weight; empty: it is whole.
+        factors: How it is factorised, such as `tucker`.
     """
 
     node: str
     keep: float = 1.0
     rank: tuple[int, ...] = ()
+    factors: str = field(default="", metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)

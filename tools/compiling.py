@@ -75,8 +75,7 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
         last = _Last(held_out, folder, original)
         outcome = _delivered(begun.of(structured.model), last, clock, cluster)
         if outcome.delivery.plan is None and structured.choices:
-            clock.note("the smaller structure did not pass: the whole one is compiled")
-            structured = replace(structured, model=prepared.model, choices={})
+            structured = structured.undone(prepared.model)
             outcome = _delivered(begun, last, clock, cluster)
         gate, searched, delivery = outcome.gate, outcome.searched, outcome.delivery
         report = deliver.make_report(gate, searched.problem, delivery, made_from)
@@ -91,10 +90,8 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
             session_note(delivery.engine, original),
         )
         report = replace(
-            report,
+            structured.described(report, prepared),
             search=searched.row(request.strategy),
-            structure=structured.rows,
-            stages=structured.stages,
             notes=tuple(filter(None, notes)),
             seconds=clock.seconds,
         )

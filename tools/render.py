@@ -16,6 +16,7 @@ from ..toolchain.origin import Origin
 from ..toolchain.progress import Progress, Silent
 from ..toolchain.report import Attempt, Latency, Measured, Quality, Report, SearchRow
 from ..toolchain.timing import Interval
+from .structure_tables import stage_table, structure_rows
 
 _PIPE_WIDTH = 160  # a file or a pipe has no width: long lines are better there than folded ones
 _NONE = "-"
@@ -111,6 +112,8 @@ def print_report(report: Report, bundle: Path, *, as_json: bool = False) -> None
     if as_json:
         out.file.write(report.to_json() + "\n")
         return
+    if report.stages:
+        out.print(stage_table(report))
     out.print(report_table(report))
     for line in (*_sources(report), *_checks(report), *report.notes):
         out.print(escape(line), soft_wrap=True)
@@ -136,6 +139,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
     if report.speedup is not None:
         yield "speed-up", "1x", interval_text(report.speedup, "{:.3f}x")
     yield "size", size_text(before.size), f"{size_text(after.size)}{_smaller(before, after)}"
+    yield from structure_rows(report)
     if after.quality is not None:
         name = f"{after.quality.metric} (n = {after.quality.n}, {after.quality.split})"
         yield name, _quality(before.quality), _quality(after.quality)

@@ -11,6 +11,7 @@ from ..toolchain.bundle import Bundle
 from ..toolchain.report import Report, SlotRow
 from . import options
 from .render import console, print_report, time_text
+from .structure_tables import structure_table
 
 
 @click.command()
@@ -28,6 +29,8 @@ def command(bundle: Path, *, as_json: bool, verbose: bool) -> None:
         report, commands = opened.report(), opened.manifest.build_commands
         built = opened.manifest.engine is not None
     if not as_json:
+        if report.structure:
+            console().print(structure_table(report))
         console().print(slot_table(report, verbose=verbose))
         if commands and not built:
             console().print(*commands, sep="\n", markup=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Stage 6: the report, and the bundle on disk."""
 
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,8 +27,8 @@ from ...toolchain.frontend.external import data_files
 from ...toolchain.latency.cost import Breakdown
 from ...toolchain.latency.measure import Measurement
 from ...toolchain.origin import Origin
-from ...toolchain.plan import Plan, Precision
-from ...toolchain.report import Latency, Measured, Report, SlotRow
+from ...toolchain.plan import NodeChoice, Plan, Precision
+from ...toolchain.report import Latency, Measured, Report, SlotRow, StructureRow
 from ...toolchain.search.problem import Problem
 from ...toolchain.slots import Slot, SlotGraph
 from ...toolchain.timing import Clock
@@ -80,10 +81,20 @@ def _build_commands(gate: Gate) -> tuple[str, ...]:
 def write(folder: Path, report: Report, gate: Gate, delivery: Delivery, about: Manifest) -> None:
     """Write what is not yet in the bundle's folder, the manifest last."""
     plan = delivery.plan or plan_fp32(gate.decisions.slots)
+    plan = with_structure(plan, report.structure)
     (folder / PLAN).write_text(plan.to_json(), encoding="utf-8")
     (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
     write_golden(folder / GOLDEN, gate.golden())
     seal(folder, about)
+
+
+def with_structure(plan: Plan, rows: tuple[StructureRow, ...]) -> Plan:
+    """A plan with what is left of each node that was cut, also of those without a slot any more."""
+    choices = plan.as_dict()
+    for row in rows:
+        choice = choices.get(row.node, NodeChoice())
+        choices[row.node] = replace(choice, keep=row.keep, rank=row.rank, factors=row.factors)
+    return Plan.of(choices)
 
 
 def make_report(

@@ -6,7 +6,7 @@ undone, and half of it tried once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -14,16 +14,19 @@ from ...backends import ort
 from ...toolchain.accuracy.evaluator import Reference, measure
 from ...toolchain.accuracy.losses import choose_loss
 from ...toolchain.accuracy.samples import labelled
+from ...toolchain.observe import annotate
 from ...toolchain.plan import NodeChoice
 from ...toolchain.progress import Progress, Silent
-from ...toolchain.report import StageRow, StructureRow
+from ...toolchain.report import Report, StageRow, StructureRow
 from ...toolchain.search.problem import Objective
+from ...toolchain.structure.remains import Extent, kept_channels
 from ...toolchain.structure.site import Bill
 from ..request import Recover
 from .billing import Biller
 from .compilation import Compilation
 from .cut import Cut, Cutter
 from .decide import reference
+from .prepare import Prepared
 from .rank import ranking
 from .recover import Recovery, recovery
 from .sites import SiteFinder, channel_multiple
@@ -79,11 +82,35 @@ class Structured:
     stages: tuple[StageRow, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
-    def rows(self) -> tuple[StructureRow, ...]:
-        """What is left, for the report."""
-        changed = self.choices.items()
-        return tuple(StructureRow(node, choice.keep, choice.rank) for node, choice in changed)
+    def undone(self, whole: ir.Model) -> "Structured":
+        """The whole structure after all, since no plan of the smaller one passed the gate."""
+        note = "structure: no plan of the smaller graph passed the gate: the whole one is compiled"
+        return Structured(whole, stages=self.stages, notes=(*self.notes, note))
+
+    def described(self, report: Report, prepared: Prepared) -> Report:
+        """A report with the structure before and after, and how it came to that."""
+        before, after = (
+            annotate(model, reference, prepared.feeds) for model in (prepared.model, self.model)
+        )
+        extents = [asdict(Extent.of(model)) for model in (before, after)]
+        return replace(
+            report,
+            original=replace(report.original, **extents[0]),
+            compiled=replace(report.compiled, **extents[1]),
+            structure=self._rows(before, after),
+            stages=self.stages,
+        )
+
+    def _rows(self, before: ir.Model, after: ir.Model) -> tuple[StructureRow, ...]:
+        """The nodes with a weight that were changed, in the order of the graph."""
+        if not self.choices:
+            return ()
+        rows = []
+        for node, keep in kept_channels(before, after).items():
+            choice = self.choices.get(node, NodeChoice())
+            if keep < 1.0 or choice.rank:
+                rows.append(StructureRow(node, keep, choice.rank, choice.factors))
+        return tuple(rows)
 
 
 def restructured(begun: Compilation, progress: Progress) -> Structured:
@@ -150,7 +177,8 @@ class Restructuring:
         drop = self._drop(model)
         kept = drop <= self.begun.request.max_drop * self.recovery.patience
         row = StageRow(f"cut {number}", cut.bill.us, cut.bill.weights, cut.loss, drop, kept=kept)
-        self.progress.note(f"{row.name}: {cut.bill.us:.0f} µs, drop {drop:.2%}, kept: {kept}")
+        verdict = "kept" if kept else "undone"
+        self.progress.note(f"{row.name}: {cut.bill.us:.0f} µs, drop {drop:.2%}: {verdict}")
         return state.after(cut, model, drop), row
 
     def _finished(self, states: Sequence[State], rows: list[StageRow]) -> State:
