@@ -9,7 +9,7 @@ import onnx_ir as ir
 from .. import kernels
 from ..engine import Array
 from ..errors import InputError
-from .groups import ChannelGroup, Member, Role
+from .groups import ChannelGroup, Member
 
 Scores = dict[str, Array]  # by a group's name, shape (units,); the higher, the more it matters
 
@@ -27,7 +27,8 @@ class Importance(StrEnum):
         FISHER: Its mean square (Theis et al. 2018, "Faster gaze prediction with dense networks and
             Fisher pruning").
         SNIP: The same weight by weight, summed without signs (Lee et al. 2019, "SNIP").
-        BN_SCALE: Scales of batch norms (Liu et al. 2017, "Network slimming").
+        BN_SCALE: Scales of batch norms (Liu et al. 2017, "Network slimming"): what the channels
+            deviate by (`deviation`), since batch norms are folded.
         ACTIVATION: How large its activations are in the mean.
         MOVEMENT: How far its weights moved away from 0 in training (Sanh et al. 2020, "Movement
             pruning", with the whole way in the place of the sum over steps).
@@ -58,11 +59,11 @@ def by_weights(
     Args:
         model: The graph.
         groups: Its channel groups.
-        how: L1, L2, BN_SCALE or MOVEMENT.
+        how: L1, L2 or MOVEMENT.
         initial: For MOVEMENT: the graph before it was trained, after the same passes.
 
     Raises:
-        InputError: There is no batch norm left, or the other graph lacks a weight.
+        InputError: The other graph lacks a weight.
     """
     return {group.name: _score(model, group, how, initial) for group in groups}
 
@@ -70,17 +71,20 @@ def by_weights(
 def _score(
     model: ir.Model, group: ChannelGroup, how: Importance, initial: ir.Model | None
 ) -> Array:
-    members = _norms(model, group) if how is Importance.BN_SCALE else weights_of(model, group)
     total = np.zeros(group.units)
-    for member in members:
-        weight = units_of(array_of(model, member.constant), member)
+    for member in weights_of(model, group):
+        array = array_of(model, member.constant)
+        weight = units_of(array, member)
         match how:
-            case Importance.L1 | Importance.BN_SCALE:
+            case Importance.L1:
                 score = np.abs(weight).sum(axis=1)
-            case Importance.MOVEMENT:
-                score = (weight * (weight - _before(initial, member, weight.shape))).sum(axis=1)
-            case _:
+            case Importance.L2:
                 score = (weight**2).sum(axis=1)
+            case Importance.MOVEMENT:
+                before = units_of(_before(initial, member.constant, array.shape), member)
+                score = (weight * (weight - before)).sum(axis=1)
+            case _:
+                raise ValueError(f"{how} is told by more than weights")
         total += shared(score)
     return total
 
@@ -111,35 +115,16 @@ def array_of(model: ir.Model, constant: str) -> Array:
     return tensor.numpy()
 
 
-def _norms(model: ir.Model, group: ChannelGroup) -> list[Member]:
-    """The scales of batch norms among the members."""
-    nodes = {node.name: node for node in model.graph}
-    found = []
-    for member in group.members:
-        node = nodes[member.node]
-        scale = node.inputs[1] if len(node.inputs) > 1 else None
-        is_norm = node.op_type == "BatchNormalization" and member.role is Role.WRITES
-        if is_norm and scale is not None and scale.name == member.constant:
-            found.append(member)
-    if not found:
-        raise InputError(
-            f"{group.name}: no batch norm is left behind it whose scale could tell",
-            "they were folded into the weights: choose another --importance, such as l2",
-        )
-    return found
-
-
-def _before(initial: ir.Model | None, member: Member, shape: tuple[int, ...]) -> Array:
+def _before(initial: ir.Model | None, constant: str, shape: tuple[int, ...]) -> Array:
     """A weight as it was before training."""
-    value = None if initial is None else initial.graph.initializers.get(member.constant)
+    value = None if initial is None else initial.graph.initializers.get(constant)
     tensor = kernels.constant(value)
-    before = None if tensor is None else units_of(tensor.numpy(), member)
-    if before is None or before.shape != shape:
+    if tensor is None or tuple(tensor.shape) != shape:
         raise InputError(
-            f"--initial: it has no weight {member.constant} of the same shape",
+            f"--initial: it has no weight {constant} of the same shape",
             "give the same network as it was before training",
         )
-    return before
+    return tensor.numpy()
 
 
 def ranked(scores: Mapping[str, Array]) -> dict[str, Array]:
