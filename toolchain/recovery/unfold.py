@@ -61,13 +61,13 @@ class Window:
     def rows(self, x: Array, y: Array, chosen: npt.NDArray[np.intp]) -> Rows:
         """The chosen positions (flat indices into batch and space of the output) of a sample."""
         batch, *place = np.unravel_index(chosen, (y.shape[0], *y.shape[_SPATIAL:]))
-        patches = self._windows(x)[(batch, *place)]  # (positions, channels, *kernel)
+        patches = self.windows(x)[(batch, *place)]  # (positions, channels, *kernel)
         read = patches.reshape(len(chosen), self.groups, -1).swapaxes(0, 1)
         written = np.moveaxis(y, 1, -1)[(batch, *place)]
         written = written.reshape(len(chosen), self.groups, -1).swapaxes(0, 1)
         return Rows(np.ascontiguousarray(read), np.ascontiguousarray(written))
 
-    def _windows(self, x: Array) -> Array:
+    def windows(self, x: Array) -> Array:
         """A view of every patch: shape (batch, *space, channels, *kernel)."""
         rank = len(self.kernel)
         pads = list(zip(self.pads[:rank], self.pads[rank:], strict=True))

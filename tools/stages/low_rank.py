@@ -15,7 +15,7 @@ from ...toolchain.lowrank.factors import Factorisation, Method
 from ...toolchain.lowrank.methods import decompose, factorise, methods_of
 from ...toolchain.lowrank.rank import within
 from ...toolchain.plan import NodeChoice
-from ...toolchain.structure.compensate import Moments
+from ...toolchain.structure.moments import Moments
 
 _SHARES = (0.75, 0.5, 0.3)  # of the multiply-accumulates, that factors may take
 _FEWER = (0.5,)  # of a method beside the first, so that a site has few choices
@@ -83,7 +83,7 @@ class LowRank:
     def _factors(self, site: Factorable, choice: NodeChoice, moments: Moments) -> Factorisation:
         weight, read = site.weight(), site.node.inputs[0]
         second: npt.NDArray[np.float64] | None = None
-        found = moments.get(str(read.name)) if read is not None else None
+        found = moments.get((str(read.name), None)) if read is not None else None
         if found is not None and weight.ndim == _MATRIX and len(found.mean) == weight.shape[1]:
             second = found.second
         key = _digest(weight), choice.factors, choice.rank

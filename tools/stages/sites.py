@@ -12,9 +12,10 @@ from ...toolchain.device import DeviceProfile
 from ...toolchain.engine import Feeds
 from ...toolchain.observe import annotate
 from ...toolchain.plan import NodeChoice, Plan, Precision
-from ...toolchain.structure.compensate import Moments, moments_of, refit
+from ...toolchain.structure.compensate import refit
 from ...toolchain.structure.find_groups import find_groups
 from ...toolchain.structure.groups import ChannelGroup, Indices
+from ...toolchain.structure.moments import Moments, moments_of
 from ...toolchain.structure.site import Change, Site
 from ..request import Method
 from .decide import reference
