@@ -26,6 +26,7 @@ from .stages.gate import Delivery, Gate
 from .stages.limits import check_limits
 from .stages.package import Packaging
 from .stages.prepare import Prepared, prepare
+from .stages.recover import check_folder
 from .stages.reorder import reordered
 from .stages.restructure import restructured
 from .stages.search import PlanSearch, Searched
@@ -48,6 +49,7 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
         HwcError: Whatever stands in the way; nothing is left behind.
     """
     check_target(request.target, force=request.force)
+    check_folder(request.checkpoint)
     explorer(request.strategy, request.policy)  # what stands in its way is said now, not later
     with connected(request.ray) as cluster:
         return _compiled(request, Stopwatch(progress or Silent()), cluster)

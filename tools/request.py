@@ -10,6 +10,7 @@ from ..toolchain.errors import UsageError
 from ..toolchain.plan import Precision
 from ..toolchain.search.problem import Objective
 from ..toolchain.storage.formats import Format
+from ..toolchain.training.augment import Augmentation
 
 STORAGE = tuple(map(Format.parse, ("float6e2m3", "float4e2m1", "lsq3")))  # least errors
 
@@ -137,12 +138,26 @@ class Request:
             raise UsageError(f"{given[0]} is given, but no data", "give --data, too")
 
     def _check_recovery(self) -> None:
-        """Refuse what would be left out without a word."""
+        """Refuse what cannot be judged, or would be left out without a word."""
+        if self.restructures and not self.data:
+            asked = next(m for m in self.methods if m in {Method.PRUNE, Method.LOWRANK})
+            hint = "give --data: what a cut loses is told by samples alone"
+            raise UsageError(f"--methods {asked} needs data", hint)
+        if self.recover is Recover.FULL and not self.restructures:
+            raise UsageError(
+                "--recover full trains what was cut, and --methods cuts nothing",
+                "add prune or lowrank to --methods, or take --recover fast",
+            )
         if self.recover is Recover.FULL and not self.train_data:
             hint = "give --train-data: samples, with or without labels, that none of --eval is of"
             raise UsageError("--recover full trains, but there is nothing to train on", hint)
         if self.train_data and self.recover is not Recover.FULL:
             raise UsageError("--train-data is given, but nothing is trained", "add --recover full")
+        trained = {"--augment": self.augment, "--checkpoint": self.checkpoint}
+        given = [option for option, value in trained.items() if value]
+        if given and self.recover is not Recover.FULL:
+            raise UsageError(f"{given[0]} is given, but nothing is trained", "add --recover full")
+        Augmentation.parse(self.augment)
         if self.recover not in {None, Recover.NONE} and not self.data:
             raise UsageError(f"--recover {self.recover} needs data", "give --data, too")
 

@@ -61,7 +61,7 @@ def train(
         recipe: The numbers; those that the task was made with.
         shaping: What else happens to weights.
         limits: Where it ends.
-        progress: Told of each update.
+        progress: Told of each update; of each second where time is limited.
 
     Raises:
         InputError: The checkpoint is damaged, or a sample cannot be read.
@@ -73,9 +73,8 @@ def train(
     run.resume()
     with _threads(limits.threads):
         run.ask_ahead()
-        with progress.stage("train", recipe.steps) as tick:
-            for _ in range(run.step):
-                tick()
+        with progress.stage("train", run.total) as tick:
+            run.show(tick)
             return run.finish(run.go(tick))
 
 
@@ -99,6 +98,20 @@ class _Run:
     smooth: float | None = None
     kept: dict[str, Tensor] = field(default_factory=dict)
     kept_step: int = 0
+    shown: int = 0
+
+    @property
+    def total(self) -> int:
+        """What is counted for the user: seconds where the clock ends the run, else updates."""
+        seconds = self.limits.seconds
+        return self.updater.recipe.steps if seconds is None else max(1, round(seconds))
+
+    def show(self, tick: Callable[[], None]) -> None:
+        """Tell how far it has come."""
+        come = min(self.total, round(self._over() * self.total))
+        for _ in range(come - self.shown):
+            tick()
+        self.shown = max(self.shown, come)
 
     def ask_ahead(self) -> None:
         """Ask the teacher about every sample at once, where that is less work than batch by batch.
@@ -132,7 +145,7 @@ class _Run:
                 if self._diverges(loss):
                     return Stop.DIVERGED, self._blame(loss, over)
                 self.step += 1
-                tick()
+                self.show(tick)
                 after = self._over()
                 self._tell(after)
                 if int(after * _LOOKS) > int(over * _LOOKS):

@@ -8,10 +8,13 @@ import onnx_ir as ir
 
 from ...backends import ort
 from ...toolchain.accuracy.data import load_samples
-from ...toolchain.accuracy.samples import Samples, each, labelled
+from ...toolchain.accuracy.samples import Samples, Subset, each, labelled
+from ...toolchain.errors import OutputError
 from ...toolchain.frontend.shapes import model_inputs
-from ...toolchain.progress import Progress
+from ...toolchain.output import check_target
+from ...toolchain.progress import Progress, Silent
 from ...toolchain.training.batches import held_out
+from ...toolchain.training.hold import hold
 from ...toolchain.training.recipe import Recipe
 from ...toolchain.training.student import Student, common_features
 from ...toolchain.training.task import Task
@@ -24,6 +27,7 @@ FINAL = 0.75  # of what is left of it, at the end: the rest is for a second end,
 PATIENCE = 3.0  # a cut may lose so much more than allowed: the end is trained for longer
 WITH_LABELS = 0.5  # share of distillation, where there are labels, too
 _ENDLESS = 10**7  # steps: the clock ends a run
+_FEW = 64  # samples that tell whether training can begin
 _HELD = 2 * 2**30  # bytes of training data that are read once
 
 
@@ -38,6 +42,11 @@ class Recovery(Protocol):
     @property
     def validation(self) -> Samples:
         """Samples that nothing is fitted to; none where there are no better ones than others."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how it went."""
         ...
 
     def stage(self, model: ir.Model) -> ir.Model:
@@ -55,6 +64,7 @@ class Untrained:
 
     patience: float = 1.0
     validation: Samples = ()
+    notes: tuple[str, ...] = ()
 
     def stage(self, model: ir.Model) -> ir.Model:
         """The model itself."""
@@ -78,7 +88,8 @@ class Trained:
         threads: Of torch.
         folder: Where checkpoints are kept; None: nowhere.
         progress: Told of each step.
-        spent: Seconds so far.
+        spent: Seconds of each run so far.
+        told: What the runs had to say.
     """
 
     whole: ir.Model
@@ -91,6 +102,25 @@ class Trained:
     progress: Progress
     patience: float = PATIENCE
     spent: list[float] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how it went, once."""
+        return tuple(dict.fromkeys(self.told))
+
+    def rehearse(self) -> None:
+        """See that the data and torch will do, before anything costs time.
+
+        Raises:
+            InputError: The samples are too few, a label is no class, or torch cannot run the model.
+            UsageError: Augmentation is asked for what are no pictures.
+        """
+        few = Subset(self.samples, list(range(min(_FEW, len(self.samples)))))
+        teacher = Student.of(self.whole, few, _run)
+        task = Task.of(teacher, teacher, few, recipe=self.recipe)
+        if isinstance(self.samples, list):
+            task.loss.check_labels(hold(self.samples, progress=Silent()).labels)
 
     def stage(self, model: ir.Model) -> ir.Model:
         """Train for a small share of the time."""
@@ -105,10 +135,13 @@ class Trained:
         teacher = Student.of(self.whole, self.samples, _run, features=shared)
         student = Student.of(model, self.samples, _run, features=shared, norms=True)
         task = Task.of(student, teacher, self.samples, recipe=self.recipe, progress=self.progress)
+        if self.folder is not None:
+            self.folder.mkdir(exist_ok=True)
         checkpoint = self.folder and self.folder / f"train{len(self.spent)}.safetensors"
         limits = Limits(seconds, self.threads, checkpoint)
         result = train(task, self.recipe, limits=limits, progress=self.progress)
         if result.note:
+            self.told.append(result.note)
             self.progress.note(result.note)
         self.spent.append(result.seconds)
         return student.to_model(self.samples, _run)
@@ -130,7 +163,7 @@ def recovery(request: Request, prepared: Prepared, progress: Progress) -> Recove
         size = len(train_on) * sum(array.nbytes for array in samples[0].feeds.values())
         used: Samples = list(each(train_on)) if size <= _HELD else train_on
     alpha = WITH_LABELS if labelled(samples) else 1.0
-    return Trained(
+    trained = Trained(
         whole=prepared.model,
         samples=used,
         validation=rest,
@@ -140,6 +173,26 @@ def recovery(request: Request, prepared: Prepared, progress: Progress) -> Recove
         folder=request.checkpoint,
         progress=progress,
     )
+    with progress.stage("try the training"):
+        trained.rehearse()
+    return trained
+
+
+def check_folder(folder: Path | None) -> None:
+    """Refuse, before any long work, a folder that no checkpoint could be written to.
+
+    Raises:
+        OutputError: It is a file, or it or the folder around it cannot be written to.
+    """
+    if folder is None:
+        return
+    hint = "change --checkpoint"
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file, not a folder", hint)
+    try:
+        check_target(folder / "train0.safetensors" if folder.is_dir() else folder, force=True)
+    except OutputError as cause:
+        raise OutputError(cause.message, hint) from cause
 
 
 def _run(model: ir.Model) -> ort.Session:

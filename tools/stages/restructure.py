@@ -118,9 +118,9 @@ def restructured(begun: Compilation, progress: Progress) -> Structured:
     request, prepared, search = begun.request, begun.prepared, begun.search
     if not request.restructures:
         return Structured(prepared.model)
+    regained = recovery(request, prepared, progress)
     with progress.stage("structure: what kernels take"):
         biller = Biller.fastest(begun, Silent())
-    regained = recovery(request, prepared, progress)
     judge = search
     if len(regained.validation) and labelled(search.samples) == labelled(regained.validation):
         judge = Reference.of(reference(prepared.original), regained.validation, "validation")
@@ -169,7 +169,8 @@ class Restructuring:
                     break
                 states.append(state)
         best = self._finished(states, rows)
-        return Structured(best.model, best.choices, tuple(rows), self.cutter.notes)
+        notes = (*self.cutter.notes, *self.recovery.notes)
+        return Structured(best.model, best.choices, tuple(rows), notes)
 
     def _tried(self, state: State, cut: Cut, number: int) -> tuple[State, StageRow]:
         """What a cut makes of a model, recovered; and whether it may stay."""
