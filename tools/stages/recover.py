@@ -119,6 +119,8 @@ class Trained:
         few = Subset(self.samples, list(range(min(_FEW, len(self.samples)))))
         teacher = Student.of(self.whole, few, _run)
         task = Task.of(teacher, teacher, few, recipe=self.recipe)
+        if labelled(self.samples) and not task.loss.classes:
+            self.told.append("training: labels are not used, since no output holds class scores")
         if isinstance(self.samples, list):
             task.loss.check_labels(hold(self.samples, progress=Silent()).labels)
 
