@@ -1,0 +1,74 @@
+"""`hwc compile` prunes planted channels at no loss, trains, and ends well after a kill."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from hwc.toolchain.bundle import Bundle
+from hwc.toolchain.plan import Plan
+from onnx import numpy_helper
+
+if TYPE_CHECKING:
+    from hwc.tests.tools.conftest import Desk
+
+HWC = (sys.executable, "-c", "from hwc.tools.cli import main; main()")
+PATIENCE = 60  # seconds
+CUT = ["--data", "data.npz", "--methods", "prune", "--max-drop", "5%", "-o", "out.hwc"]
+CUT += ["--effort", "0"]
+FULL = [*CUT, "--recover", "full", "--train-data", "data.npz", "--checkpoint", "saved"]
+
+
+@pytest.fixture
+def planted(desk: "Desk") -> "Desk":
+    """The model with 48 of the 64 channels between conv2 and conv3 giving nothing."""
+    model = onnx.load("model.onnx")
+    weight = model.graph.initializer[1]
+    array = numpy_helper.to_array(weight).copy()
+    array[::4], array[np.arange(64) % 4 > 0] = array[::4], 0.0
+    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    onnx.save(model, "model.onnx")
+    return desk
+
+
+def test_channels_that_give_nothing_are_found(planted: "Desk") -> None:
+    ended = planted.hwc(*planted.compiling(*CUT))
+    assert ended.code == 0, ended.err
+    with Bundle.open(Path("out.hwc")) as bundle:
+        report, plan = bundle.report(), Plan.from_json((bundle.folder / "plan.json").read_text())
+    left = {row.node: row.keep for row in report.structure}
+    assert min(left.values()) <= 0.5
+    assert {name: plan.as_dict()[name].keep for name in left} == left
+    assert report.compiled.macs < report.original.macs
+    assert report.compiled.weights < report.original.weights
+    assert report.stages[0].kept
+    assert "cut 1" in ended.out
+    assert "x fewer" in ended.out
+
+
+def test_a_kill_leaves_only_the_checkpoint_and_another_run_ends_well(planted: "Desk") -> None:
+    before = planted.snapshot()
+    command = planted.compiling(*FULL)
+    env = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    with subprocess.Popen(
+        [*HWC, *map(str, command), "--train-minutes", "1"],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        until = time.monotonic() + PATIENCE
+        while not Path("saved/train0.safetensors").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        process.kill()
+    work = {name for name in planted.snapshot() if not name.startswith("tmp/")} - set(before)
+    assert {name for name in work if not name.startswith("work/saved")} == set()
+    ended = planted.hwc(*planted.compiling(*FULL, "--train-minutes", "0.05"))
+    assert ended.code == 0, ended.err
+    assert Path("out.hwc").is_dir()
