@@ -30,7 +30,7 @@ class Cutter:
     asked: list[tuple[Objective, float]] = field(default_factory=list)
     notes: tuple[str, ...] = ("not cut: add: why",)
 
-    def cut(self, model: int, now: Bill, figure: Objective, share: float) -> Cut | None:
+    def cut(self, _: int, now: Bill, figure: Objective, share: float) -> Cut | None:
         """The next graph."""
         self.asked.append((figure, share))
         number = len(self.asked)
