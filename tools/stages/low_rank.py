@@ -30,11 +30,11 @@ class LowRank:
 
     Attributes:
         multiple: A number of channels that kernels like.
-        known: Factors by weight, method and ranks.
+        known: Factors by weight, moments that they are fitted to, method and ranks.
     """
 
     multiple: int
-    known: dict[tuple[str, str, tuple[int, ...]], Factorisation] = field(default_factory=dict)
+    known: dict[tuple[str, str, str, tuple[int, ...]], Factorisation] = field(default_factory=dict)
 
     def choices(self, model: ir.Model) -> dict[str, tuple[NodeChoice, ...]]:
         """What may be chosen at each node whose weight can be factorised.
@@ -86,7 +86,8 @@ class LowRank:
         found = moments.get((str(read.name), None)) if read is not None else None
         if found is not None and weight.ndim == _MATRIX and len(found.mean) == weight.shape[1]:
             second = found.second
-        key = _digest(weight), choice.factors, choice.rank
+        seen = "" if second is None else _digest(second)
+        key = _digest(weight), seen, choice.factors, choice.rank
         if key not in self.known:
             whole = decompose(weight, Method(choice.factors), second)
             ranks = tuple(min(r, f) for r, f in zip(choice.rank, whole.full, strict=True))
