@@ -87,9 +87,7 @@ def parse_profile(data: bytes, file: str) -> DeviceProfile:
         power=_power(top, figure),
         power_mode=top.one_of("power_mode", modes) if modes else "",
         origins={"units": units, "opset_max": opset},
-        channel_multiple=(
-            _by_precision(top, "channel_multiple", figure) if "channel_multiple" in top.body else {}
-        ),
+        channel_multiple=_channel_multiple(top, figure),
     )
     _check_mode(top, profile)
     return profile
@@ -124,6 +122,16 @@ def _figures(
 def _by_precision(top: Table, key: str, figure: _FigureReader) -> dict[Precision, Figure]:
     """A table of figures whose keys are precisions."""
     return {Precision(p): f for p, f in _figures(top, key, list(Precision), figure).items()}
+
+
+def _channel_multiple(top: Table, figure: _FigureReader) -> dict[Precision, Figure]:
+    """The numbers of channels that kernels like, each whole."""
+    if "channel_multiple" not in top.body:
+        return {}
+    found = _by_precision(top, "channel_multiple", figure)
+    for precision, count in found.items():
+        _whole(top, f"channel_multiple.{precision}", count)
+    return found
 
 
 def _efficiency(top: Table, figure: _FigureReader) -> dict[str, Figure]:

@@ -152,3 +152,35 @@ def test_wrong_profile(change: Callable[[dict[str, Any]], None], message: str) -
 def test_not_a_table(body: object) -> None:
     with pytest.raises(DeviceError, match=r"the file is .*, not a table of keys"):
         _parse(body)
+
+
+def test_channel_multiples_by_precision() -> None:
+    multiples = {"fp16": _figure(8), "int8": _figure(16)}
+    profile = parse_profile(
+        yaml.safe_dump({**_board(), "channel_multiple": multiples}).encode(), "board.yaml"
+    )
+    found = {precision: figure.value for precision, figure in profile.channel_multiple.items()}
+    assert found == {Precision.FP16: 8, Precision.INT8: 16}
+    listed = {name for name, unit, _ in profile.figures() if unit == "channels"}
+    assert listed == {"channel_multiple.fp16", "channel_multiple.int8"}
+
+
+def test_no_channel_multiple_is_none() -> None:
+    profile = parse_profile(yaml.safe_dump(_board()).encode(), "board.yaml")
+    assert profile.channel_multiple == {}
+
+
+@pytest.mark.parametrize(
+    "multiple",
+    [
+        pytest.param({"fp12": _figure(8)}, id="no such precision"),
+        pytest.param({"fp16": 8}, id="no source"),
+        pytest.param({"fp16": _figure("eight")}, id="no number"),
+        pytest.param({"fp16": _figure(0)}, id="zero"),
+        pytest.param({"fp16": _figure(-8)}, id="negative"),
+        pytest.param({"fp16": _figure(7.5)}, id="not whole"),
+    ],
+)
+def test_a_wrong_channel_multiple_is_named(multiple: object) -> None:
+    with pytest.raises(DeviceError, match="channel_multiple"):
+        _parse({**_board(), "channel_multiple": multiple})

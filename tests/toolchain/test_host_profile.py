@@ -61,3 +61,15 @@ def test_what_is_unknown_is_assumed_and_says_so() -> None:
     for figure in figures:
         assert figure is not None
         assert figure.confidence is Confidence.LOW
+
+
+@pytest.mark.parametrize(
+    ("isa", "lanes"),
+    [("sse2", 8), ("avx2 fma", 8), ("avx512f avx512_vnni", 16)],
+    ids=["sse2", "avx2", "avx512"],
+)
+def test_channel_multiples_are_blocks_of_registers(isa: str, lanes: int) -> None:
+    profile = host_profile(replace(X86, isa=frozenset(isa.split())))
+    values = {precision: f.value for precision, f in profile.channel_multiple.items()}
+    assert values == {Precision.FP32: lanes, Precision.INT8: lanes}
+    assert all(f.confidence is Confidence.LOW for f in profile.channel_multiple.values())
