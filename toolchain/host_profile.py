@@ -31,6 +31,12 @@ INT8_OPS: Mapping[str, int] = {
 }
 BASELINE: Mapping[str, str] = {"x86_64": "sse2", "aarch64": "asimd"}
 
+# ONNX Runtime's MLAS keeps the channels of fp32 convolutions in blocks of the vector's width
+# (NchwcBlockSize, x86); all else goes through packed columns, 16 at a time on every machine
+# (MLAS_SGEMM_ and MLAS_QGEMM_STRIDEN_THREAD_ALIGN).
+COLUMNS = 16
+BLOCKS: Mapping[str, int] = {"avx512f": 16, "sse2": 8}
+
 EFFICIENCY: Mapping[str, float] = {
     "conv": 0.7,
     "depthwise": 0.2,
@@ -81,16 +87,19 @@ def host_profile(host: Host) -> DeviceProfile:
         grain=_assumed(4096, "output elements that ONNX Runtime gives one thread"),
         error=ErrorRange(_assumed(0.25, COMPARED), _assumed(4.0, COMPARED)),
         origins={"units": cores, "opset_max": ort},
-        channel_multiple=dict.fromkeys(
-            (Precision.FP32, Precision.INT8),
-            _assumed(_lanes(host), "the blocks of channels that ONNX Runtime's kernels work on"),
-        ),
+        channel_multiple=_multiples(host),
     )
 
 
-def _lanes(host: Host) -> int:
-    """Float32 numbers in a vector register: 16 with AVX-512, half as many without."""
-    return 16 if any(isa.startswith("avx512") for isa in host.isa) else 8
+def _multiples(host: Host) -> Mapping[Precision, Figure]:
+    """The multiples of channels that ONNX Runtime's kernels are made for."""
+    columns = Figure(COLUMNS, "MLAS: columns of a packed matrix product", Confidence.DERIVED)
+    have = host.isa | {BASELINE.get(host.arch, "scalar")}
+    isa = next((isa for isa in BLOCKS if isa in have), "")
+    blocks = (
+        Figure(BLOCKS[isa], f"MLAS: NchwcBlockSize ({isa})", Confidence.DERIVED) if isa else columns
+    )
+    return {Precision.FP32: blocks, Precision.INT8: columns}
 
 
 def _assumed(value: float, source: str) -> Figure:

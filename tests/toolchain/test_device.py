@@ -98,6 +98,13 @@ def test_peak_lists_what_runs(name: str, precisions: str) -> None:
     assert " ".join(load_profile(name).precisions) == precisions
 
 
+@pytest.mark.parametrize("name", [*SHIPPED, "host"])
+def test_each_precision_of_activations_has_a_multiple_of_channels(name: str) -> None:
+    profile = load_profile(name)
+    assert set(profile.channel_multiple) == set(profile.peak) - {Precision.INT4}
+    assert all(figure.value in {4, 8, 16, 32} for figure in profile.channel_multiple.values())
+
+
 @pytest.mark.parametrize("name", ["dcu_z100", "dcu_k100_ai"])
 def test_no_dcu_figure_poses_as_certain(name: str) -> None:
     assert {f.confidence for _, _, f in load_profile(name).figures()} == {Confidence.LOW}

@@ -47,6 +47,24 @@ def test_peaks_follow_the_best_instruction_set(
     assert profile.peak[Precision.FP32].confidence is Confidence.DERIVED
 
 
+@pytest.mark.parametrize(
+    ("arch", "isa", "fp32"),
+    [
+        ("x86_64", "avx512f avx2", 16),
+        ("x86_64", "avx2 fma", 8),
+        ("x86_64", "", 8),
+        ("aarch64", "asimd", 16),
+    ],
+    ids=lambda value: str(value).replace(" ", "-") or "none",
+)
+def test_channels_fill_the_blocks_of_the_kernels(arch: str, isa: str, fp32: int) -> None:
+    profile = host_profile(replace(X86, arch=arch, isa=frozenset(isa.split())))
+    values = {precision: f.value for precision, f in profile.channel_multiple.items()}
+    assert values == {Precision.FP32: fp32, Precision.INT8: 16}
+    sources = {figure.source for figure in profile.channel_multiple.values()}
+    assert all(source.startswith("MLAS: ") for source in sources)
+
+
 def test_what_was_detected_is_what_it_says() -> None:
     profile = host_profile(X86)
     assert (profile.name, profile.backend, profile.units) == ("host", "ort", 2)
@@ -61,15 +79,3 @@ def test_what_is_unknown_is_assumed_and_says_so() -> None:
     for figure in figures:
         assert figure is not None
         assert figure.confidence is Confidence.LOW
-
-
-@pytest.mark.parametrize(
-    ("isa", "lanes"),
-    [("sse2", 8), ("avx2 fma", 8), ("avx512f avx512_vnni", 16)],
-    ids=["sse2", "avx2", "avx512"],
-)
-def test_channel_multiples_are_blocks_of_registers(isa: str, lanes: int) -> None:
-    profile = host_profile(replace(X86, isa=frozenset(isa.split())))
-    values = {precision: f.value for precision, f in profile.channel_multiple.items()}
-    assert values == {Precision.FP32: lanes, Precision.INT8: lanes}
-    assert all(f.confidence is Confidence.LOW for f in profile.channel_multiple.values())
