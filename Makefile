@@ -6,11 +6,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 DEMO := demo/efficientnet_lite0.hwc
 PYTEST ?= -n 2
-# search.py takes hours, so it has a target of its own.
-BENCH ?= $(filter-out tests/bench/search.py,$(shell grep -l '^def main' tests/bench/*.py))
+# search.py and compress.py take hours, so they have targets of their own.
+BENCH ?= $(filter-out tests/bench/search.py tests/bench/compress.py,$(shell grep -l '^def main' tests/bench/*.py))
 PACKAGES := __init__.py backends device_profiles passes toolchain tools
 
-.PHONY: help demo test check lint format imports types bench bench-latency bench-search clean
+.PHONY: help demo test check lint format imports types bench bench-latency bench-search bench-compress clean
 
 help:
 	@echo 'make demo    compile a real network for this machine and print what came of it'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench   the measurements that the README quotes'
 	@echo 'make bench-latency   those of latency tables and estimates alone'
 	@echo 'make bench-search    those of search strategies, the policy and evaluations alone'
+	@echo 'make bench-compress  those of pruning, storage and recovery alone'
 	@echo 'make clean   remove what the other targets made'
 
 demo: .venv/demo.stamp
@@ -75,6 +76,13 @@ bench-search: .venv/dev.stamp
 	$(BIN)/python tests/bench/evaluations.py
 	$(BIN)/python tests/bench/promises.py
 	$(BIN)/python tests/bench/environment.py
+
+# Structure and training beside precision alone; goes on where it was stopped.
+bench-compress: .venv/dev.stamp
+	$(BIN)/python tests/bench/importance.py
+	$(BIN)/python tests/bench/recovery_ptq.py
+	$(BIN)/python tests/bench/recovery_smooth.py
+	$(BIN)/python tests/bench/compress.py
 
 clean:
 	rm -rf .venv demo build dist *.egg-info

@@ -234,23 +234,34 @@ def _with_sparse(slot: Slot, anchor: ir.Node, dialect: Dialect) -> Slot:
 def _with_storage(slot: Slot, formats: Sequence[Format]) -> Slot:
     """A slot whose weights may also be kept in fewer bits than its kernels read.
 
+    Each format goes with the narrowest precision that can hold it: a wider one would take as many
+    bytes, and longer.
+    """
+    if slot.work.weights < STORAGE_MIN_WEIGHTS:
+        return slot
+    stored = (_kept_in(slot, form) for form in formats)
+    return replace(slot, choices=(*slot.choices, *filter(None, stored)))
+
+
+def _kept_in(slot: Slot, form: Format) -> NodeChoice | None:
+    """The choice that goes with a format; None where the format saves nothing.
+
     Blocks are not offered to int8: its scales are per channel, so that a block's few numbers are
     many in a channel of its integers, and take their eight bits.
     """
-    choices: list[NodeChoice] = []
-    for choice in slot.choices:
-        choices.append(choice)
-        if slot.work.weights < STORAGE_MIN_WEIGHTS or choice.precision is Precision.INT4:
-            continue
-        whole = slot.work.weights * choice.weight_bits // 8
+
+    def holds(choice: NodeChoice) -> bool:
         narrow = choice.precision is Precision.INT8
-        choices += [
-            replace(choice, storage=str(form))
-            for form in formats
-            if form.bytes(slot.work.weights, slot.work.channels) < whole
+        whole = slot.work.weights * choice.weight_bits // 8
+        return (
+            choice.precision is not Precision.INT4
+            and form.bytes(slot.work.weights, slot.work.channels) < whole
             and not (narrow and (form.group is Group.BLOCK or form.bits == choice.weight_bits))
-        ]
-    return replace(slot, choices=tuple(choices))
+        )
+
+    dense = (choice for choice in slot.choices if choice.sparsity is Sparsity.DENSE)
+    fitting = sorted(filter(holds, dense), key=lambda choice: choice.weight_bits)
+    return replace(fitting[0], storage=str(form)) if fitting else None
 
 
 def _kept(node: ir.Node) -> str:

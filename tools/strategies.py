@@ -23,6 +23,7 @@ from ..toolchain.search.rl.ppo_explorer import Ppo
 from ..toolchain.search.uniform import Uniform
 
 RL = "rl"
+LEARNED = (RL, "ddpg", "hierarchical", "joint")  # they look at a slot's choices side by side
 _LEARNERS = ("ddpg", "joint")  # they learn with the libraries of the extra [rl]
 _LIBRARIES = ("torch", "stable_baselines3", "sb3_contrib", "gymnasium")
 

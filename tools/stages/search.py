@@ -11,7 +11,7 @@ from ...toolchain.accuracy.evaluator import Evaluator
 from ...toolchain.accuracy.losses import choose_loss
 from ...toolchain.accuracy.store import LossStore, default_store
 from ...toolchain.cluster import Cluster
-from ...toolchain.errors import OutputError
+from ...toolchain.errors import OutputError, UsageError
 from ...toolchain.latency.build_cost import refined
 from ...toolchain.latency.drift import TOTAL
 from ...toolchain.plan import Plan
@@ -27,9 +27,11 @@ from ...toolchain.search.problem import (
     fp32_everywhere,
     terms_of,
 )
+from ...toolchain.search.rl.features import K_MAX
 from ...toolchain.search.uniform import Uniform
+from ...toolchain.slots import SlotGraph
 from ..request import Request
-from ..strategies import PROPOSERS, explorer, pretrained, proposer
+from ..strategies import LEARNED, PROPOSERS, explorer, pretrained, proposer
 from .challenge import Challenge, Challenger
 from .cluster import crew
 from .decide import Decisions
@@ -117,7 +119,9 @@ class PlanSearch:
 
         Raises:
             ConstraintError: No plan meets the constraints; the message names the nearest.
+            UsageError: There are more choices than a policy sees.
         """
+        check_choices(self.request, self.decisions.slots)
         problem = problem_of(self.request, self.decisions)
         with ExitStack() as opened:
             arena = self._arena(self._store(opened))
@@ -275,6 +279,21 @@ class PlanSearch:
         ]
         found = sorted([*better, *uniform], key=lambda proposal: proposal.predicted_us)
         return [*dict.fromkeys(found), plain]
+
+
+def check_choices(request: Request, slots: SlotGraph) -> None:
+    """Refuse more choices of a slot than a policy was made for, where a policy is asked.
+
+    Raises:
+        UsageError: There are more.
+    """
+    most = max((len(slot.choices) for slot in slots.slots), default=1)
+    learned = request.strategy in LEARNED or not request.effort
+    if learned and most > K_MAX:
+        raise UsageError(
+            f"a slot has {most} choices, and a policy sees up to {K_MAX}",
+            "name fewer in --precision or --storage, or take --strategy local and --effort 1",
+        )
 
 
 def worth_measuring(problem: Problem, strategy: str) -> npt.NDArray[np.bool_]:

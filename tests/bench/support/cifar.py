@@ -39,14 +39,22 @@ def unlabelled() -> Iterator[dict[str, Array]]:
 
 def calibration() -> Iterator[dict[str, Array]]:
     """The calibration images."""
-    kit = _kit()
-    return (_sample(kit, jpeg) for jpeg in kit.unpack(kit.data("cifar_calib.npz")))
+    return (feeds for feeds, _ in judging())
+
+
+def judging() -> Iterator[Labelled]:
+    """The calibration images, with their labels."""
+    return _stored("cifar_calib.npz")
 
 
 def evaluation() -> Iterator[Labelled]:
     """The test images, with their labels."""
+    return _stored("cifar_eval.npz")
+
+
+def _stored(file: str) -> Iterator[Labelled]:
     kit = _kit()
-    stored = kit.data("cifar_eval.npz")
+    stored = kit.data(file)
     for jpeg, label in zip(kit.unpack(stored), stored["y"], strict=True):
         yield _sample(kit, jpeg), np.asarray(label)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from hwc.toolchain.codec import canonical, parse
 from hwc.toolchain.timing import Interval
 
-Key = tuple[str, str, str, float]  # part, model, variant, minutes
+Key = tuple[str, str, str, float, int | None]  # part, model, variant, minutes, limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Row:
     @property
     def key(self) -> Key:
         """What it is kept under."""
-        return self.part, self.model, self.variant, self.minutes
+        return self.part, self.model, self.variant, self.minutes, self.limit
 
 
 @dataclass(frozen=True, slots=True)
