@@ -142,7 +142,6 @@ class _Writer:
             raise InputError(message, "factorise the weight of this node")
         out, name = node.outputs[0], str(node.name)
         node.name = None
-        self._names.discard(name)
         chains = enumerate(made.branches)
         first, *rest = [self._chain(node, name, chain, branch) for branch, chain in chains]
         for branch, end in enumerate(rest, 1):

@@ -160,6 +160,14 @@ def test_a_factor_can_be_factorised_again(parse_graph: Parse) -> None:
     np.testing.assert_allclose(run(twice), expected, rtol=0, atol=ATOL * np.abs(expected).max())
 
 
+def test_a_factor_and_the_one_after_it_can_be_factorised_at_once(parse_graph: Parse) -> None:
+    model = read(parse_graph, GRAPHS["matmul"])
+    once = factorize(model, {"c": made_for(model, "c", Method.SVD)})
+    both = {name: made_for(once, name, Method.SVD) for name in ("c/factor0", "c")}
+    names = [node.name for node in factorize(once, both).graph]
+    assert len(set(names)) == len(names) == 5
+
+
 def test_the_model_that_was_given_stays(parse_graph: Parse) -> None:
     model = read(parse_graph, GRAPHS["bias"])
     before = ir.to_proto(model).SerializeToString(deterministic=True)

@@ -75,7 +75,10 @@ def forms(shape: Shape, rank: int) -> tuple[Form, ...]:
 
 
 def root_of(moments: Floats) -> Floats:
-    """The Cholesky factor L of second moments: L L' = moments."""
-    damping = _DAMPING * float(np.trace(moments)) / len(moments)
-    damped = moments + (damping or 1.0) * np.eye(len(moments))
-    return np.asarray(np.linalg.cholesky(damped), np.float64)
+    """A root L of second moments: L L' = moments, but for a little damping.
+
+    By eigenvalues: of fewer samples than inputs some are 0, or by rounding a little less.
+    """
+    values, vectors = np.linalg.eigh(moments)
+    least = _DAMPING * float(np.trace(moments)) / len(moments) or 1.0
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0) + least), np.float64)
