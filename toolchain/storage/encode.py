@@ -197,6 +197,8 @@ def _codebooks(rows: Floats, form: Format, importance: Floats | None) -> Floats:
         for i, row in enumerate(rows)
     ]
     width = max((len(levels) for levels in found), default=0)
+    if not width:
+        return np.zeros((0, 0), np.float32)
     return np.array(
         [np.pad(levels, (0, width - len(levels)), "edge") for levels in found if len(levels)],
         np.float32,

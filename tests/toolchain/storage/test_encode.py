@@ -52,6 +52,12 @@ def test_what_was_decoded_encodes_to_itself(
     assert first.codes.max(initial=0) < 2**form.bits
 
 
+@pytest.mark.parametrize("name", ["codebook3/channel", "codebook3", "int4", "log4/channel"])
+def test_an_empty_weight(name: str) -> None:
+    empty = np.zeros((0,), np.float32)
+    assert stored(empty, Format.parse(name), 0).shape == (0,)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.data(), WEIGHTS, FORMATS.filter(lambda f: f.kind not in {Kind.LSQ, Kind.CODEBOOK}))
 def test_no_weight_is_off_by_more_than_half_a_step(

@@ -188,9 +188,9 @@ def test_a_loss_that_explodes(begin: Made) -> None:
 
 def test_time_is_up(begin: Made) -> None:
     recipe = replace(RECIPE, steps=10**6)
-    trained = train(begin(recipe), recipe, limits=Limits(seconds=0.5))
+    trained = train(begin(recipe), recipe, limits=Limits(seconds=2.0))
     assert trained.stop is Stop.TIME
-    assert trained.seconds < 5
+    assert trained.seconds < 20
     assert trained.curve[-1].lr < 0.3 * recipe.lr
 
 
