@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 @options.train_data
 @options.train_minutes
 @options.augment
+@options.recipe
 @options.checkpoint
 @options.calibration
 @options.inputs

@@ -150,6 +150,11 @@ train_minutes = click.option(
     "--train-minutes", default=10.0, show_default=True, **positive, help="At most, in all."
 )
 augment = click.option("--augment", default="", help='How they are varied: "flip crop=4".')
+recipe = click.option(
+    "--recipe",
+    default="",
+    help='Of the training: "lr=0.01 alpha=0.7 temperature=2 unfreeze=head nuclear=1e-4 …".',
+)
 checkpoint = click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="Folder that training goes on from."
 )

@@ -11,6 +11,7 @@ from ..toolchain.plan import Precision
 from ..toolchain.search.problem import Objective
 from ..toolchain.storage.formats import Format
 from ..toolchain.training.augment import Augmentation
+from ..toolchain.training.recipe import Recipe
 
 STORAGE = tuple(map(Format.parse, ("float6e2m3", "float4e2m1", "lsq3")))  # least errors
 
@@ -77,6 +78,7 @@ class Request:
         train_data: Samples to train on, as for `data`; needed for `Recover.FULL`.
         train_minutes: How long to train at most, in all.
         augment: How training samples are varied, such as `flip crop=4`.
+        recipe: What is different about the training, such as `lr=0.01 unfreeze=head`.
         checkpoint: Folder that training can go on from; None: it starts anew.
         storage: Formats that weights may be kept in; empty: `STORAGE`, where the methods say so.
 
@@ -123,6 +125,7 @@ class Request:
     train_data: str = ""
     train_minutes: float = 10.0
     augment: str = ""
+    recipe: str = ""
     checkpoint: Path | None = None
     storage: tuple[Format, ...] = ()
 
@@ -153,11 +156,16 @@ class Request:
             raise UsageError("--recover full trains, but there is nothing to train on", hint)
         if self.train_data and self.recover is not Recover.FULL:
             raise UsageError("--train-data is given, but nothing is trained", "add --recover full")
-        trained = {"--augment": self.augment, "--checkpoint": self.checkpoint}
+        trained = {
+            "--augment": self.augment,
+            "--recipe": self.recipe,
+            "--checkpoint": self.checkpoint,
+        }
         given = [option for option, value in trained.items() if value]
         if given and self.recover is not Recover.FULL:
             raise UsageError(f"{given[0]} is given, but nothing is trained", "add --recover full")
         Augmentation.parse(self.augment)
+        Recipe.parse(self.recipe)
         if self.recover not in {None, Recover.NONE} and not self.data:
             raise UsageError(f"--recover {self.recover} needs data", "give --data, too")
 

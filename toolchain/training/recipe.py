@@ -1,6 +1,7 @@
 """What a training run is told: every number in one frozen value, which names its checkpoint."""
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Self
 
@@ -86,6 +87,23 @@ class Recipe:
     augment: str = ""
     seed: int = 0
 
+    @classmethod
+    def parse(cls, text: str, **known: object) -> Self:
+        """Read words such as `lr=0.01 unfreeze=head`, which go before what is known otherwise.
+
+        Raises:
+            UsageError: A word names nothing of a recipe, or what it says is not allowed.
+        """
+        kinds = {field.name: type(field.default) for field in fields(cls) if field.name not in _SET}
+        found: dict[str, object] = {}
+        for word in text.split():
+            name, _, value = word.partition("=")
+            if name not in kinds:
+                hint = f"write name=value; the names are {', '.join(kinds)}"
+                raise UsageError(f"--recipe: {word!r} sets nothing of a training run", hint)
+            found[name] = _read(name, value, kinds[name])
+        return cls(**{**known, **found})  # type: ignore[arg-type]  # of the fields' own types
+
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing.
 
@@ -116,6 +134,24 @@ class Recipe:
         optimizer = chosen if self.optimizer is Optimizer.AUTO else self.optimizer
         lr = _RATES[optimizer, norms]
         return replace(self, optimizer=optimizer, lr=self.lr or lr)
+
+
+# What is set elsewhere: by options of their own, or by the clock.
+_SET = frozenset({"steps", "augment", "seed"})
+_WORDS = {"true": True, "false": False}
+
+
+def _read(name: str, value: str, kind: type) -> object:
+    """One value of a recipe, of the type of its default."""
+    try:
+        made: object = _WORDS[value] if kind is bool else kind(value)
+    except (KeyError, ValueError):
+        made = None
+    if made is None or (isinstance(made, float) and not math.isfinite(made)):
+        among = tuple(_WORDS) if kind is bool else tuple(kind) if issubclass(kind, StrEnum) else ()
+        wanted = f"one of {', '.join(among)}" if among else "a number"
+        raise UsageError(f"--recipe: {name}={value}", f"{name} is {wanted}")
+    return made
 
 
 # The learning rates of optimizers, with batch norms and without.

@@ -19,6 +19,7 @@ from ...toolchain.training.recipe import Recipe
 from ...toolchain.training.student import Student, common_features
 from ...toolchain.training.task import Task
 from ...toolchain.training.trainer import Limits, train
+from ...toolchain.training.update import Shaping
 from ..request import Recover, Request
 from .prepare import Prepared
 
@@ -26,6 +27,7 @@ STAGE = 0.06  # of the time, after each cut
 FINAL = 0.75  # of what is left of it, at the end: the rest is for a second end, if that is needed
 PATIENCE = 3.0  # a cut may lose so much more than allowed: the end is trained for longer
 WITH_LABELS = 0.5  # share of distillation, where there are labels, too
+_MATRIX = 2  # axes
 _ENDLESS = 10**7  # steps: the clock ends a run
 _FEW = 64  # samples that tell whether training can begin
 _HELD = 2 * 2**30  # bytes of training data that are read once
@@ -135,18 +137,29 @@ class Trained:
     def _trained(self, model: ir.Model, seconds: float) -> ir.Model:
         shared = common_features(self.whole, model)
         teacher = Student.of(self.whole, self.samples, _run, features=shared)
-        student = Student.of(model, self.samples, _run, features=shared, norms=True)
+        student = Student.of(model, self.samples, _run, features=shared, norms=self.recipe.norms)
         task = Task.of(student, teacher, self.samples, recipe=self.recipe, progress=self.progress)
         if self.folder is not None:
             self.folder.mkdir(exist_ok=True)
         checkpoint = self.folder and self.folder / f"train{len(self.spent)}.safetensors"
         limits = Limits(seconds, self.threads, checkpoint)
-        result = train(task, self.recipe, limits=limits, progress=self.progress)
+        shaping = self._shaping(student)
+        result = train(task, self.recipe, shaping=shaping, limits=limits, progress=self.progress)
         if result.note:
             self.told.append(result.note)
             self.progress.note(result.note)
         self.spent.append(result.seconds)
         return student.to_model(self.samples, _run)
+
+    def _shaping(self, student: Student) -> Shaping:
+        """What the cuts changed, and what is to become of lower rank."""
+        before = {name: value.shape for name, value in self.whole.graph.initializers.items()}
+        after = {name: student.model.graph.initializers[name].shape for name in student.learnt}
+        matrices = [name for name, shape in after.items() if shape and len(shape) >= _MATRIX]
+        return Shaping(
+            changed=tuple(name for name, shape in after.items() if before.get(name) != shape),
+            low_rank=tuple(matrices) if self.recipe.nuclear else (),
+        )
 
 
 def recovery(request: Request, prepared: Prepared, progress: Progress) -> Recovery:
@@ -169,7 +182,13 @@ def recovery(request: Request, prepared: Prepared, progress: Progress) -> Recove
         whole=prepared.model,
         samples=used,
         validation=rest,
-        recipe=Recipe(steps=_ENDLESS, alpha=alpha, augment=request.augment, seed=request.seed),
+        recipe=Recipe.parse(
+            request.recipe,
+            steps=_ENDLESS,
+            alpha=alpha,
+            augment=request.augment,
+            seed=request.seed,
+        ),
         seconds=60.0 * request.train_minutes,
         threads=request.threads,
         folder=request.checkpoint,
