@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwc.toolchain.codec import canonical, parse
 from hwc.toolchain.timing import Interval
+
+from .json_lines import add_line, read_lines
 
 Key = tuple[str, str, str, float, int | None]  # part, model, variant, minutes, limit
 
@@ -68,18 +69,12 @@ class Results:
     @classmethod
     def read(cls, path: Path) -> "Results":
         """Read a file; a last line that was cut off by a kill is removed from it."""
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        *lines, rest = text.split("\n")
-        if rest:
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return cls(path, {row.key: row for row in (parse(Row, line) for line in lines)})
+        return cls(path, {row.key: row for row in read_lines(path, Row)})
 
     def add(self, row: Row) -> None:
         """Write a result down; a later one of the same key stands for an earlier one."""
         self.known[row.key] = row
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(canonical(row) + "\n")
+        add_line(self.path, row)
 
     def of(self, part: str) -> list[Row]:
         """The results of one part, in the order in which they came."""

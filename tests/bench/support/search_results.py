@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwc.toolchain.codec import canonical, parse
-
 from .devkit import SkipError
+from .json_lines import add_line, read_lines
 from .search_entrants import EXACT
 from .search_run import Final, Result
 
@@ -28,12 +27,7 @@ class Results:
     @classmethod
     def read(cls, path: Path) -> "Results":
         """Read a file; a last line that was cut off by a kill is removed from it."""
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        *lines, rest = text.split("\n")
-        if rest:
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        whole = [parse(Result, line) for line in lines]
-        return cls(path, {_key(result): result for result in whole})
+        return cls(path, {_key(result): result for result in read_lines(path, Result)})
 
     def __contains__(self, key: Key) -> bool:
         """Whether there is such a result."""
@@ -42,9 +36,7 @@ class Results:
     def add(self, result: Result) -> None:
         """Write a result down."""
         self.known[_key(result)] = result
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(canonical(result) + "\n")
+        add_line(self.path, result)
 
     def check(self, cell: str, setting: str) -> None:
         """Refuse to go on with a cell that is not what it was.
