@@ -10,6 +10,7 @@ from ..toolchain.errors import UsageError
 from ..toolchain.plan import Precision
 from ..toolchain.search.problem import Objective
 from ..toolchain.storage.formats import Format
+from ..toolchain.structure.importance import Importance
 from ..toolchain.training.augment import Augmentation
 from ..toolchain.training.recipe import Recipe
 
@@ -156,6 +157,11 @@ class Request:
             raise UsageError("--recover full trains, but there is nothing to train on", hint)
         if self.train_data and self.recover is not Recover.FULL:
             raise UsageError("--train-data is given, but nothing is trained", "add --recover full")
+        if (self.importance == Importance.MOVEMENT) != (self.initial is not None):
+            raise UsageError(
+                "--importance movement compares with the weights before training",
+                "give --initial MODEL with it, and only with it",
+            )
         trained = {
             "--augment": self.augment,
             "--recipe": self.recipe,

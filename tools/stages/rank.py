@@ -8,7 +8,6 @@ import onnx_ir as ir
 
 from ...toolchain.accuracy.evaluator import Reference
 from ...toolchain.engine import Array
-from ...toolchain.errors import UsageError
 from ...toolchain.frontend.load import load_model
 from ...toolchain.progress import Progress, Silent
 from ...toolchain.structure.deviation import by_deviations
@@ -29,17 +28,8 @@ Ranking = Callable[[ir.Model, Sequence[ChannelGroup]], Mapping[str, Indices]]
 
 
 def ranking(begun: Compilation, progress: Progress) -> Ranking:
-    """What ranks the units of groups.
-
-    Raises:
-        UsageError: Movement is asked for, but not what there was before.
-    """
-    how, request = Importance(begun.request.importance), begun.request
-    if (how is Importance.MOVEMENT) != (request.initial is not None):
-        raise UsageError(
-            "--importance movement compares with the weights before training",
-            "give --initial MODEL with it, and only with it",
-        )
+    """What ranks the units of groups."""
+    how = Importance(begun.request.importance)
     samples = begun.prepared.splits.calibrate
     if how is Importance.MOVEMENT:
         return Followed(_initial(begun))
