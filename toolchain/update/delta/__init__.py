@@ -1,0 +1,1 @@
+"""Update files: made on the server, inspected anywhere, applied on the device."""

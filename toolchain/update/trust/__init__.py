@@ -1,0 +1,1 @@
+"""Who may sign what: TUF repositories, keys, and the client that checks them."""

@@ -1,0 +1,1 @@
+"""The subcommands that publish, fetch and apply updates, one a file."""
