@@ -1,6 +1,8 @@
 """Rounding to steps that are learnt (Esser et al. 2020, "Learned step size quantization")."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..frontend.torch_graph import Tensor, import_torch
 
@@ -9,15 +11,17 @@ _LEAST = 1e-12  # a step is never 0
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The whole numbers that a value may become, as multiples of a step.
+    """What a value may become, as multiples of a step.
 
     Attributes:
         low: The smallest; 0 or less.
         high: The largest.
+        levels: All of them, ascending; none: the whole numbers from the smallest to the largest.
     """
 
-    low: int
-    high: int
+    low: float
+    high: float
+    levels: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, bits: int, *, unsigned: bool = False, zero_point: int | None = None) -> "Grid":
@@ -36,12 +40,29 @@ class Grid:
             return cls(1 - levels // 2, levels // 2 - 1)
         return cls(-levels // 2 - zero_point, levels // 2 - 1 - zero_point)
 
+    @classmethod
+    def at(cls, levels: Sequence[float]) -> "Grid":
+        """The grid of some levels, ascending, such as those of a small float."""
+        return cls(levels[0], levels[-1], tuple(levels))
+
+    def nearest(self, value: Tensor) -> Tensor:
+        """The nearest level of values within the grid; of two as near, the lower or the even."""
+        if not self.levels:
+            rounded: Tensor = value.round()
+            return rounded
+        torch = import_torch()
+        levels = torch.tensor(self.levels, device=value.device)
+        between = torch.tensor([(a + b) / 2 for a, b in pairwise(self.levels)])
+        found: Tensor = levels[torch.bucketize(value.detach().contiguous(), between)]
+        return found
+
 
 def fake_quantise(value: Tensor, step: Tensor, grid: Grid, count: int) -> Tensor:
     """A value rounded to a grid, with gradients for it and for the step (equations 1 to 5).
 
     Rounding lets gradients through as they are; a value outside the grid has none. The step's is
     scaled by 1 / sqrt(count high), so that steps change by as much of themselves as weights do.
+    The same holds of levels that are not evenly spaced.
 
     Args:
         value: What is rounded.
@@ -52,7 +73,28 @@ def fake_quantise(value: Tensor, step: Tensor, grid: Grid, count: int) -> Tensor
     scale = (count * max(grid.high, 1)) ** -0.5
     step = _pass(step.abs() + _LEAST, scale)
     inside = (value.float() / step).clamp(grid.low, grid.high)
-    return (inside + (inside.round() - inside).detach()) * step
+    return (inside + (grid.nearest(inside) - inside).detach()) * step
+
+
+def bounded(step: Tensor, weight: Tensor, grid: Grid, *, coarse: bool) -> Tensor:
+    """A weight's step, at most as long as its largest number needs.
+
+    Whoever sees the rounded weight alone can then tell the step: the largest number is at the end
+    of the grid.
+
+    Args:
+        step: Shaped to be broadcast.
+        weight: What it is the step of.
+        grid: What it is rounded to.
+        coarse: Whether the step is kept as a bfloat16.
+    """
+    torch = import_torch()
+    axes = [i for i in range(weight.ndim) if step.ndim == 0 or step.shape[i] == 1]
+    most = weight.detach().float().abs().amax(dim=axes, keepdim=True) / grid.high
+    step = torch.minimum(step.abs(), most.reshape(step.shape))
+    if coarse:
+        step = step + (step.to(torch.bfloat16).float() - step).detach()
+    return step
 
 
 def first_step(weight: Tensor, grid: Grid, axis: int | None) -> Tensor:

@@ -10,26 +10,28 @@ import onnx_ir as ir
 from ..engine import Array
 from ..errors import InputError, UsageError
 from ..frontend.torch_graph import Tensor, import_torch
-from .lsq import Grid, fake_quantise, first_step
+from .lsq import Grid, bounded, fake_quantise, first_step
 from .student import Student, write_back
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantWeight:
-    """A weight that the device will have as integers.
+    """A weight that the device will have rounded.
 
     Attributes:
         name: Of the constant.
         axis: Of the channels that have a scale each; None for one scale.
-        bits: Of a number; the grid is symmetric.
+        grid: What it is rounded to, symmetric around 0.
         scale: What to begin with, shape (channels,) or (); None for LSQ's own choice, which is
             better for 4 bits and fewer.
+        coarse: Whether its scales are kept as bfloat16, as in a storage format.
     """
 
     name: str
     axis: int | None
-    bits: int = 8
+    grid: Grid
     scale: Array | None = None
+    coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,12 @@ class QuantActivation:
 
     Attributes:
         tensor: Its name.
-        scale: To begin with.
-        zero_point: Stays what it is.
+        scale: Stays what it is, like the zero point, unless it is learnt.
+        zero_point: The integer that stands for 0.
         unsigned: Whether the integers start at 0.
         bits: Of a number.
         readers: Names of the nodes that read it as integers; none means all, and the outputs.
+        learnt: Whether the scale is.
     """
 
     tensor: str
@@ -51,6 +54,7 @@ class QuantActivation:
     unsigned: bool = True
     bits: int = 8
     readers: tuple[str, ...] = ()
+    learnt: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,23 +76,32 @@ class Quantised:
 
     def scales(self) -> dict[str, Array]:
         """The learnt scales by name: shape (channels,), or () where there is one."""
-        return {
-            name: step.detach().abs().numpy().reshape(-1 if step.ndim else ()).copy()
-            for name, step in self.steps.items()
+        of_weights = {
+            weight.name: self._step(weight).reshape(-1 if self.steps[weight.name].ndim else ())
+            for weight in self.weights
         }
+        names = [it.tensor for it in self.activations if it.tensor in self.steps]
+        found = of_weights | {name: self.steps[name].abs() for name in names}
+        return {name: step.detach().numpy().copy() for name, step in found.items()}
 
     def to_model(self) -> ir.Model:
-        """The graph with the trained weights, still float32, inside the range of their scales."""
-        trained, scales = self.student.weights(), self.scales()
+        """The graph with the trained weights, rounded, still float32.
+
+        Rounding a rounded weight again, by the same grid and the step that its largest number
+        needs, changes nothing.
+        """
+        trained, torch = self.student.weights(), import_torch()
         for weight in self.weights:
-            array = trained[weight.name]
-            grid = Grid.of(weight.bits)
-            shape = [1] * array.ndim
-            if weight.axis is not None:
-                shape[weight.axis] = -1
-            step = scales[weight.name].reshape(shape)
-            trained[weight.name] = np.clip(array, grid.low * step, grid.high * step)
+            with torch.no_grad():
+                value, step = self.student.graph.weights[weight.name], self._step(weight)
+                made = fake_quantise(value, step, weight.grid, 1)
+            trained[weight.name] = made.contiguous().numpy().copy()
         return write_back(self.student.model, trained)
+
+    def _step(self, weight: QuantWeight) -> Tensor:
+        value = self.student.graph.weights[weight.name]
+        step = self.steps[weight.name]
+        return bounded(step, value, weight.grid, coarse=weight.coarse).detach()
 
 
 def quantise(
@@ -112,10 +125,13 @@ def quantise(
     for weight in weights:
         steps[weight.name] = editor.round_weight(weight)
     for activation in activations:
-        steps[activation.tensor] = editor.round_activation(activation)
+        step = editor.round_activation(activation)
+        if activation.learnt:
+            steps[activation.tensor] = step
     student.graph.module.graph.lint()
     student.graph.module.recompile()
-    made = replace(student, steps=tuple(steps.values()))
+    rounding = f"{[(w.name, w.axis, w.grid, w.coarse) for w in weights]} {list(activations)}"
+    made = replace(student, steps=tuple(steps.values()), rounding=rounding)
     return Quantised(made, tuple(weights), tuple(activations), steps)
 
 
@@ -140,7 +156,7 @@ class _Editor:
                 f"weight {weight.name!r} cannot be trained to be rounded",
                 "leave it out of the quantised weights",
             )
-        grid = Grid.of(weight.bits)
+        grid, coarse = weight.grid, weight.coarse
         step = first_step(tensor, grid, weight.axis)
         if weight.scale is not None:
             given = np.asarray(weight.scale, np.float32).reshape(tuple(step.shape))
@@ -148,7 +164,7 @@ class _Editor:
         count = tensor.numel() // step.numel()
 
         def round_weight(value: Tensor, step: Tensor) -> Tensor:
-            return fake_quantise(value, step, grid, count)
+            return fake_quantise(value, bounded(step, value, grid, coarse=coarse), grid, count)
 
         return self._insert(node, (), step, round_weight)
 
@@ -161,7 +177,9 @@ class _Editor:
             return fake_quantise(value, step, grid, max(value[:1].numel(), 1))
 
         step = torch.tensor(activation.scale, dtype=torch.float32)
-        return self._insert(node, activation.readers, step, round_activation)
+        held = self._insert(node, activation.readers, step, round_activation)
+        held.requires_grad_(activation.learnt)
+        return held
 
     def _made_by(self, tensor: str) -> Any:  # noqa: ANN401 - of torch.fx
         """The node of torch's graph that makes a tensor."""

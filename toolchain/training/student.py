@@ -57,6 +57,7 @@ class Student:
         norms: Batch norms that it has while it is trained.
         batched: Whether several samples may run at once.
         steps: Learnt steps of quantisation-aware training.
+        rounding: What it rounds; empty where it does not.
     """
 
     model: ir.Model
@@ -65,6 +66,7 @@ class Student:
     norms: tuple[Norm, ...]
     batched: bool
     steps: tuple[Tensor, ...] = ()
+    rounding: str = ""
 
     @classmethod
     def of(

@@ -98,7 +98,8 @@ class Task:
         first = [*held.feeds(0).values(), *held.feeds(len(held) - 1).values()]
         labels = () if held.labels is None else (held.labels,)
         names = (*self.student.graph.outputs, *(norm.conv for norm in self.student.norms))
-        return digest(nodes, len(held), *names, *weights, *first, *labels, *parts)
+        rounding = self.student.rounding
+        return digest(nodes, len(held), rounding, *names, *weights, *first, *labels, *parts)
 
 
 def _aligned(student: Student, teacher: Teacher, batches: Batches) -> tuple[str, ...]:

@@ -8,6 +8,9 @@ import onnx_ir as ir
 import pytest
 from hwc.toolchain.errors import InputError, UsageError
 from hwc.toolchain.frontend.torch_graph import tensors_of
+from hwc.toolchain.storage.encode import stored
+from hwc.toolchain.storage.formats import Format, Group
+from hwc.toolchain.storage.levels import fixed_levels
 from hwc.toolchain.training.lsq import Grid
 from hwc.toolchain.training.qat import QuantActivation, QuantWeight, quantise
 from hwc.toolchain.training.recipe import Recipe
@@ -17,7 +20,7 @@ from hwc.toolchain.training.trainer import train
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 Made = Callable[..., Any]
-WEIGHTS = tuple(QuantWeight(name, 0, bits=3) for name in ("w1", "w2", "w3", "v"))
+WEIGHTS = tuple(QuantWeight(name, 0, Grid.of(3)) for name in ("w1", "w2", "w3", "v"))
 ACTIVATIONS = (
     QuantActivation("x", 0.03, 128),
     QuantActivation("r", 0.3, bits=4),
@@ -82,15 +85,49 @@ def test_only_some_readers(student: Student, pictures: Made) -> None:
 
 
 def test_given_scales(student: Student) -> None:
-    scale = np.linspace(0.1, 0.8, 8).astype(np.float32)
-    made = quantise(student, [QuantWeight("w1", 0, scale=scale)], ())
+    scale = np.linspace(0.0001, 0.0008, 8).astype(np.float32)
+    made = quantise(student, [QuantWeight("w1", 0, Grid.of(8), scale=scale)], ())
     np.testing.assert_array_equal(made.scales()["w1"], scale)
+
+
+@pytest.mark.parametrize("coarse", [False, True], ids=["float32", "bfloat16"])
+def test_a_step_is_no_longer_than_its_largest_weight_needs(
+    coarse: bool,  # noqa: FBT001
+    student: Student,
+    network: ir.Model,
+) -> None:
+    """So that whoever rounds the rounded weight again finds the same step, and the same weight."""
+    made = quantise(student, [QuantWeight("w1", 0, Grid.of(4), np.full(8, 9.0), coarse)], ())
+    held = network.graph.initializers["w1"].const_value.numpy()
+    needed = np.abs(held).max(axis=(1, 2, 3)) / 7
+    scale = made.scales()["w1"]
+    np.testing.assert_allclose(scale, needed, rtol=2**-8 if coarse else 1e-6)
+    if coarse:
+        assert (scale.view(np.uint32) & 0xFFFF == 0).all()
+    rounded = made.to_model().graph.initializers["w1"].const_value.numpy()
+    again = np.abs(rounded).max(axis=(1, 2, 3)) / 7
+    np.testing.assert_array_equal(again, scale)
+
+
+@pytest.mark.parametrize(
+    "text", ["int3", "lsq4", "float4e2m1", "float6e2m3", "log4", "int4/tensor"]
+)
+def test_a_storage_format_keeps_what_was_rounded_for_it(
+    text: str, student: Student, network: ir.Model
+) -> None:
+    form = Format.parse(text)
+    axis = None if form.group is Group.TENSOR else 0
+    grid = Grid.at(fixed_levels(form).tolist())
+    made = quantise(student, [QuantWeight("w1", axis, grid, coarse=True)], ())
+    rounded = made.to_model().graph.initializers["w1"].const_value.numpy()
+    assert not np.array_equal(rounded, network.graph.initializers["w1"].const_value.numpy())
+    np.testing.assert_array_equal(stored(rounded, form, axis), rounded)
 
 
 @pytest.mark.parametrize(
     ("weights", "activations", "message"),
     [
-        ([QuantWeight("nobody", 0)], [], "weight 'nobody'"),
+        ([QuantWeight("nobody", 0, Grid.of(8))], [], "weight 'nobody'"),
         ([], [QuantActivation("nothing", 1.0)], "tensor 'nothing'"),
     ],
     ids=["weight", "tensor"],
