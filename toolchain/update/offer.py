@@ -1,10 +1,22 @@
 """What a repository offers a device, after all signatures were checked."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ..progress import Progress
+
+BUCKETS = 10_000
+
+
+def bucket(salt: str, device: str) -> int:
+    """Which of the 10,000 equal parts of the fleet a device is in, as long as the salt is kept.
+
+    A share of s takes in the buckets below s, so that a growing share never drops a device; a new
+    salt for each release spares the same devices from always being first.
+    """
+    return int.from_bytes(hashlib.sha256((salt + device).encode()).digest()) % BUCKETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,10 @@ class Offer:
     def newest(self) -> Step:
         """The last release."""
         return self.steps[-1]
+
+    def admits(self, device: str) -> bool:
+        """Whether this device is to begin an update to the newest release now."""
+        return not self.halted and bucket(self.salt, device) < self.share
 
 
 class Source(Protocol):
