@@ -26,7 +26,8 @@ from .stages.gate import Delivery, Gate
 from .stages.limits import check_limits
 from .stages.package import Packaging
 from .stages.prepare import Prepared, prepare
-from .stages.recover import check_folder
+from .stages.recover import check_folder, judge_of, recovery
+from .stages.refit import Refit
 from .stages.reorder import reordered
 from .stages.restructure import restructured
 from .stages.search import PlanSearch, Searched
@@ -71,10 +72,16 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
         max_drop=request.max_drop,
     )
     begun = Compilation(request, target, prepared, part, metric)
-    structured = restructured(begun, clock)
+    regained = recovery(request, prepared, clock)
+    judge = judge_of(begun, regained)
+    structured = restructured(begun, regained, judge, clock)
     original = tune_original(target, prepared, request.threads, clock)
     with staged(request.target, force=request.force, archive=request.archive) as folder:
-        last = _Last(held_out, folder, original)
+        refit = Refit(
+            prepared.splits.calibrate if request.recovery is not Recover.NONE else (),
+            *(regained, judge, metric, request.threads, clock),
+        )
+        last = _Last(held_out, folder, original, refit)
         outcome = _delivered(begun.of(structured.model), last, clock, cluster)
         if outcome.delivery.plan is None and structured.choices:
             structured = structured.undone(prepared.model)
@@ -85,6 +92,7 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
             *target.notes,
             *prepared.notes,
             *structured.notes,
+            *regained.notes,
             *gate.decisions.notes,
             *delivery.notes,
             metric.why,
@@ -104,11 +112,19 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Last:
-    """What the end of a compilation needs: the report split, where to, and what to beat."""
+    """What the end of a compilation needs.
+
+    Attributes:
+        held_out: The report split, with the original's outputs.
+        folder: Where the bundle is being made.
+        original: The original's session at its best: what a plan must beat.
+        refit: Fits constants to plans.
+    """
 
     held_out: Reference
     folder: Path
     original: Options
+    refit: Refit
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +158,7 @@ def _delivered(
         request.threads,
         last.folder,
         last.original,
-        request.recovery is not Recover.NONE and prepared.real,
+        last.refit,
         Packaging.of(request),
     )
     return _Outcome(gate, searched, gate.first_to_pass(searched.plans, clock))

@@ -147,11 +147,6 @@ class Request:
             asked = next(m for m in self.methods if m in {Method.PRUNE, Method.LOWRANK})
             hint = "give --data: what a cut loses is told by samples alone"
             raise UsageError(f"--methods {asked} needs data", hint)
-        if self.recover is Recover.FULL and not self.restructures:
-            raise UsageError(
-                "--recover full trains what was cut, and --methods cuts nothing",
-                "add prune or lowrank to --methods, or take --recover fast",
-            )
         if self.recover is Recover.FULL and not self.train_data:
             hint = "give --train-data: samples, with or without labels, that none of --eval is of"
             raise UsageError("--recover full trains, but there is nothing to train on", hint)

@@ -26,7 +26,6 @@ FULL = [*PRUNE, "--recover", "full", "--train-data"]
         ([*PRUNE, "--augment", "flip"], USAGE, ["--augment is given", "--recover full"]),
         ([*PRUNE, "--checkpoint", "saved"], USAGE, ["--checkpoint is given", "--recover full"]),
         ([*PRUNE, "--recover", "full"], USAGE, ["nothing to train on", "--train-data"]),
-        ([*DATA, *FULL[4:], "data.npz"], USAGE, ["--methods cuts nothing", "prune"]),
         ([*FULL, "data.npz", "--augment", "flop"], USAGE, ["'flop'", "flip crop=4"]),
         ([*FULL, "data.npz", "--augment", "crop=16"], USAGE, ["augmentation is for pictures"]),
         ([*FULL, "data.npz", "--checkpoint", "/proc/saved"], OUTPUT, ["/proc/saved", "--check"]),

@@ -35,7 +35,7 @@ from ..loaded import same_pool
 from .decide import Decisions
 from .package import BIG, Packaging, weight_bytes
 from .prepare import Prepared
-from .refit import refitted
+from .refit import Refit
 from .target import Target
 from .tune import Tuner, comparable
 
@@ -86,7 +86,7 @@ class Gate:
         threads: Threads for the wall time; 0: all cores.
         folder: Where the bundle is being made.
         original: The original's session at its best: what a plan must beat.
-        recover: Whether constants are fitted to each plan, on the calibration's samples.
+        refit: Fits constants to each plan, and trains weights for it where that is asked for.
         packaging: How the graph is delivered, and how large it may be.
     """
 
@@ -99,7 +99,7 @@ class Gate:
     threads: int
     folder: Path
     original: ort.Options
-    recover: bool = False
+    refit: Refit
     packaging: Packaging = field(default_factory=Packaging)
 
     def first_to_pass(self, plans: Sequence[tuple[str, Plan]], progress: Progress) -> Delivery:
@@ -127,7 +127,7 @@ class Gate:
 
     def _try(self, name: str, plan: Plan, progress: Progress) -> tuple[Delivery | None, Attempt]:
         """Build and measure one plan; its speed only where its numbers are right."""
-        decisions, notes = self._refitted(plan, progress)
+        decisions, notes = self.refit.fitted(self.decisions, plan)
         model = decisions.writer.write(plan)
         path = self.packaging.save(model, self.folder)
         if too_large := self.packaging.refusal(self.folder):
@@ -150,12 +150,6 @@ class Gate:
             return None, Attempt(name, GateDecision(accepted=False, reasons=(str(refused),)))
         speedup = delivery.cpu.ratio[Clock.CPU] if delivery.cpu else None
         return delivery, Attempt(name, decision, speedup, delivery.quality.drop.interval)
-
-    def _refitted(self, plan: Plan, progress: Progress) -> tuple[Decisions, tuple[str, ...]]:
-        """The decisions with constants that are fitted to a plan, where that is asked for."""
-        if not self.recover:
-            return self.decisions, ()
-        return refitted(self.decisions, plan, self.prepared.splits.calibrate, progress)
 
     def _judge(self, delivery: Delivery) -> GateDecision:
         decision = gate(

@@ -8,25 +8,32 @@ import onnx_ir as ir
 
 from ...backends import ort
 from ...toolchain.accuracy.data import load_samples
+from ...toolchain.accuracy.evaluator import Reference
 from ...toolchain.accuracy.samples import Samples, Subset, each, labelled
-from ...toolchain.errors import OutputError
+from ...toolchain.errors import InputError, OutputError
 from ...toolchain.frontend.shapes import model_inputs
 from ...toolchain.output import check_target
+from ...toolchain.plan import Plan
 from ...toolchain.progress import Progress, Silent
 from ...toolchain.training.batches import held_out
 from ...toolchain.training.hold import hold
+from ...toolchain.training.qat import quantise
 from ...toolchain.training.recipe import Recipe
 from ...toolchain.training.student import Student, common_features
 from ...toolchain.training.task import Task
 from ...toolchain.training.trainer import Limits, train
 from ...toolchain.training.update import Shaping
 from ..request import Recover, Request
+from .compilation import Compilation
+from .decide import Decisions, reference
 from .prepare import Prepared
+from .qat import rounded_tensors, rounded_weights, with_weights
 
 STAGE = 0.06  # of the time, after each cut
 FINAL = 0.75  # of what is left of it, at the end: the rest is for a second end, if that is needed
 PATIENCE = 3.0  # a cut may lose so much more than allowed: the end is trained for longer
 WITH_LABELS = 0.5  # share of distillation, where there are labels, too
+LEAST = 5.0  # seconds: training with rounding gains nothing in fewer
 _MATRIX = 2  # axes
 _ENDLESS = 10**7  # steps: the clock ends a run
 _FEW = 64  # samples that tell whether training can begin
@@ -59,6 +66,10 @@ class Recovery(Protocol):
         """A model at the end."""
         ...
 
+    def rounded(self, decisions: Decisions, plan: Plan) -> Decisions | None:
+        """The decisions with weights that were trained for a plan; None where they were not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Untrained:
@@ -75,6 +86,10 @@ class Untrained:
     def final(self, model: ir.Model) -> ir.Model:
         """The model itself."""
         return model
+
+    def rounded(self, decisions: Decisions, plan: Plan) -> Decisions | None:  # noqa: ARG002 - the protocol's signature
+        """Nothing: nothing is trained."""
+        return None
 
 
 @dataclass(slots=True, eq=False)
@@ -132,24 +147,45 @@ class Trained:
 
     def final(self, model: ir.Model) -> ir.Model:
         """Train for most of what is left of the time."""
-        return self._trained(model, FINAL * max(0.0, self.seconds - sum(self.spent)))
+        return self._trained(model, FINAL * self._left)
+
+    def rounded(self, decisions: Decisions, plan: Plan) -> Decisions | None:
+        """Train with the rounding of a plan, for most of what is left of the time."""
+        weights, tensors = rounded_weights(decisions, plan), rounded_tensors(decisions, plan)
+        if not weights or self._left < LEAST:
+            return None
+        model = decisions.writer.model
+        try:
+            made = quantise(Student.of(model, self.samples, _run), weights, tensors)
+        except InputError as cause:  # nothing is lost: the plan is built as it is
+            self.told.append(f"not trained with rounding: {cause.message}")
+            return None
+        teacher = Student.of(self.whole, self.samples, _run)
+        self._train(made.student, teacher, FINAL * self._left, Shaping())
+        return with_weights(decisions, made.to_model())
+
+    @property
+    def _left(self) -> float:
+        return max(0.0, self.seconds - sum(self.spent))
 
     def _trained(self, model: ir.Model, seconds: float) -> ir.Model:
         shared = common_features(self.whole, model)
         teacher = Student.of(self.whole, self.samples, _run, features=shared)
         student = Student.of(model, self.samples, _run, features=shared, norms=self.recipe.norms)
+        self._train(student, teacher, seconds, self._shaping(student))
+        return student.to_model(self.samples, _run)
+
+    def _train(self, student: Student, teacher: Student, seconds: float, shaping: Shaping) -> None:
         task = Task.of(student, teacher, self.samples, recipe=self.recipe, progress=self.progress)
         if self.folder is not None:
             self.folder.mkdir(exist_ok=True)
         checkpoint = self.folder and self.folder / f"train{len(self.spent)}.safetensors"
         limits = Limits(seconds, self.threads, checkpoint)
-        shaping = self._shaping(student)
         result = train(task, self.recipe, shaping=shaping, limits=limits, progress=self.progress)
         if result.note:
             self.told.append(result.note)
             self.progress.note(result.note)
         self.spent.append(result.seconds)
-        return student.to_model(self.samples, _run)
 
     def _shaping(self, student: Student) -> Shaping:
         """What the cuts changed, and what is to become of lower rank."""
@@ -197,6 +233,17 @@ def recovery(request: Request, prepared: Prepared, progress: Progress) -> Recove
     with progress.stage("try the training"):
         trained.rehearse()
     return trained
+
+
+def judge_of(begun: Compilation, regained: Recovery) -> Reference:
+    """Data that nothing is fitted to, with the original's outputs.
+
+    What training left out, where it is labelled as the search split is: there is more of it.
+    """
+    search, held = begun.search, regained.validation
+    if len(held) and labelled(search.samples) == labelled(held):
+        return Reference.of(reference(begun.prepared.original), held, "validation")
+    return search
 
 
 def check_folder(folder: Path | None) -> None:

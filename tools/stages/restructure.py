@@ -13,7 +13,6 @@ import onnx_ir as ir
 from ...backends import ort
 from ...toolchain.accuracy.evaluator import Reference, measure
 from ...toolchain.accuracy.losses import choose_loss
-from ...toolchain.accuracy.samples import labelled
 from ...toolchain.observe import annotate
 from ...toolchain.plan import NodeChoice
 from ...toolchain.progress import Progress, Silent
@@ -28,7 +27,7 @@ from .cut import Cut, Cutter
 from .decide import reference
 from .prepare import Prepared
 from .rank import ranking
-from .recover import Recovery, recovery
+from .recover import Recovery
 from .sites import SiteFinder, channel_multiple
 
 STAGES = 12
@@ -113,17 +112,22 @@ class Structured:
         return tuple(rows)
 
 
-def restructured(begun: Compilation, progress: Progress) -> Structured:
-    """What becomes of the structure of a model; nothing where no method may change it."""
+def restructured(
+    begun: Compilation, regained: Recovery, judge: Reference, progress: Progress
+) -> Structured:
+    """What becomes of the structure of a model; nothing where no method may change it.
+
+    Args:
+        begun: The compilation.
+        regained: Wins back what a cut lost.
+        judge: Data that nothing is fitted to, with the original's outputs.
+        progress: Told of each stage.
+    """
     request, prepared, search = begun.request, begun.prepared, begun.search
     if not request.restructures:
         return Structured(prepared.model)
-    regained = recovery(request, prepared, progress)
     with progress.stage("structure: what kernels take"):
         biller = Biller.fastest(begun, Silent())
-    judge = search
-    if len(regained.validation) and labelled(search.samples) == labelled(regained.validation):
-        judge = Reference.of(reference(prepared.original), regained.validation, "validation")
     loss = choose_loss(begun.metric, search.outputs)
     fitted = prepared.splits.calibrate if request.recovery is not Recover.NONE else ()
     multiple = channel_multiple(begun.target.profile, biller.precision)
@@ -169,8 +173,7 @@ class Restructuring:
                     break
                 states.append(state)
         best = self._finished(states, rows)
-        notes = (*self.cutter.notes, *self.recovery.notes)
-        return Structured(best.model, best.choices, tuple(rows), notes)
+        return Structured(best.model, best.choices, tuple(rows), self.cutter.notes)
 
     def _tried(self, state: State, cut: Cut, number: int) -> tuple[State, StageRow]:
         """What a cut makes of a model, recovered; and whether it may stay."""

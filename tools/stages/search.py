@@ -1,8 +1,10 @@
 """Stage 3: which plans to build, best first."""
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ from ...toolchain.accuracy.evaluator import Evaluator
 from ...toolchain.accuracy.losses import choose_loss
 from ...toolchain.accuracy.store import LossStore, default_store
 from ...toolchain.cluster import Cluster
-from ...toolchain.errors import OutputError, UsageError
+from ...toolchain.errors import ConstraintError, OutputError, UsageError
 from ...toolchain.latency.build_cost import refined
 from ...toolchain.latency.drift import TOTAL
 from ...toolchain.plan import Plan
@@ -30,12 +32,13 @@ from ...toolchain.search.problem import (
 from ...toolchain.search.rl.features import K_MAX
 from ...toolchain.search.uniform import Uniform
 from ...toolchain.slots import SlotGraph
-from ..request import Request
+from ..request import Recover, Request
 from ..strategies import LEARNED, PROPOSERS, explorer, pretrained, proposer
 from .challenge import Challenge, Challenger
 from .cluster import crew
 from .decide import Decisions
 from .explore import Arena
+from .package import Packaging, model_size
 from .prepare import Prepared
 from .problem import priced, problem_of
 from .sense import How, sense
@@ -44,6 +47,7 @@ ROUNDS = 4  # of measuring what was chosen and choosing again
 SETTLED = 0.03  # a price that near the measurement is believed
 STALE = TOTAL  # beyond that the rows that a price rests on are measured again
 BUDGETS = (0, 160, 400)  # true evaluations by effort
+ROOM = 0.02  # of the size: trained weights are packed a little less tightly
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +121,24 @@ class PlanSearch:
     def run(self) -> Searched:
         """Find the best plan that keeps within the drop on the search split.
 
+        Where none does, and weights can be trained for a plan, it is the one that loses least
+        within the other limits: the gate judges what training makes of it.
+
         Raises:
             ConstraintError: No plan meets the constraints; the message names the nearest.
             UsageError: There are more choices than a policy sees.
         """
+        try:
+            return self.found()
+        except ConstraintError as refused:
+            if self.request.recovery is not Recover.FULL:
+                raise
+            self.progress.note(f"{refused.message}: the plan that loses least is trained")
+        asked = replace(self.request, objective=Objective.DROP, max_drop=1.0, weights={})
+        return replace(self, request=asked).found()
+
+    def found(self) -> Searched:
+        """Find the best plan whose true drop keeps within what is asked; see `run`."""
         check_choices(self.request, self.decisions.slots)
         problem = problem_of(self.request, self.decisions)
         with ExitStack() as opened:
@@ -223,6 +241,29 @@ class PlanSearch:
         return self.evaluator.score(problem.plan(proposal)).value
 
     def settle(self, problem: Problem) -> tuple[Problem, Choice]:
+        """Choose, hold what was chosen against the limits as it is, and choose again."""
+        problem, choice = self._timed(problem)
+        for _ in range(ROUNDS):
+            excess = self._excess(problem.plan(choice.candidates[0].proposal))
+            if excess <= 0:
+                break
+            self.progress.note(f"the choice takes {excess / 1e6:.4g} MB too much on disk")
+            limits = replace(problem.limits, size=problem.limits.size - excess)
+            problem, choice = self._timed(replace(problem, limits=limits))
+        return problem, choice
+
+    def _excess(self, plan: Plan) -> float:
+        """Bytes by which the file of a plan is larger than asked; weights are not all of it."""
+        request = self.request
+        if request.max_size is None:
+            return 0.0
+        room = ROOM if request.recovery is Recover.FULL else 0.0
+        with tempfile.TemporaryDirectory() as place, self.progress.stage("pack the choice"):
+            folder = Path(place)
+            Packaging.of(request).save(self.decisions.writer.write(plan), folder)
+            return model_size(folder) - (1.0 - room) * request.max_size
+
+    def _timed(self, problem: Problem) -> tuple[Problem, Choice]:
         """Choose, measure what was chosen, and choose again while its price is wrong.
 
         Where the table is far off, its rows of this model are measured again first: the machine or
