@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from ..limits import LIMITS, Limits
 from ..refusal import Code, Refusal, short
-from ..release import RELEASE, Release
+from ..release import RELEASE, Release, ReleaseFile
 
 _CHUNK = 1 << 20
 _NOTHING: Mapping[str, memoryview] = MappingProxyType({})
@@ -88,6 +88,25 @@ class PlainReader:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewReader:
+    """A Reader of bytes in memory."""
+
+    view: memoryview
+
+    @property
+    def size(self) -> int:
+        """Bytes there are."""
+        return len(self.view)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes from `offset` on."""
+        return bytes(self.view[offset : offset + size])
+
+    def close(self) -> None:
+        """Nothing is to be let go of."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlainWriter:
     """A Writer of a file of this machine, without a buffer: what was written can be read."""
 
@@ -137,6 +156,7 @@ class Folder:
         with _opened(root, RELEASE) as file:
             self.text = file.read(limits.release + 1)
         self.release = Release.parse(self.text, limits)
+        self._files = {file.path: file for file in self.release.files}
         self.views = _NOTHING
 
     def __enter__(self) -> Self:
@@ -154,6 +174,10 @@ class Folder:
     def open(self, path: str) -> PlainReader:
         """Open a file for reading."""
         return PlainReader(_opened(self.root, path))
+
+    def file(self, path: str) -> ReleaseFile:
+        """What the release says of a file that it has."""
+        return self._files[path]
 
     def check(self) -> None:
         """Compare every file with its digest.

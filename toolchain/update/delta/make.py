@@ -1,0 +1,145 @@
+"""Write an update file: the base and the new release in, the smallest exact steps between out."""
+
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from ...progress import Progress
+from ..codec import block, zstd
+from ..codec.method import Method
+from . import skeleton
+from .draft import Draft, drafts
+from .file import Spool
+from .files import Folder, ViewReader
+from .header import BLOCK, DTYPES, FILE, NO_FILE, SEGMENT, Header, Op, Strategy
+from .script import Step
+from .skeleton import Skeleton
+
+_THOROUGH = 4 << 20  # bytes of skeletons up to which zstd may take its time
+_BEST, _FAST = 19, 9  # levels of zstd
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an update is made.
+
+    Attributes:
+        strategy: AUTO chooses the smallest that leads to exactly the bytes of the release.
+        layers: Tensors that an incremental update may change: names, patterns with `*`, or the
+            name of a layer for all of its tensors.
+        pco: Whether devices have pcodec; without it updates are larger.
+        level: Of zstd, for blocks of tensors.
+    """
+
+    strategy: Strategy = Strategy.AUTO
+    layers: tuple[str, ...] = ()
+    pco: bool = True
+    level: int = 19
+
+
+def write(
+    new: Folder,
+    old: Folder | None,
+    target: Path,
+    options: Options,
+    progress: Progress,
+) -> int:
+    """Write the update file that leads from `old` to `new`; returns its size in bytes."""
+    strategy = options.strategy
+    plan = drafts(new, old)
+    with Spool(target.parent) as spool, progress.stage(strategy.value, len(plan)) as step:
+        text = zstd.compress(new.text, prefix=old.text if old is not None else b"", level=_BEST)
+        spool.add(Method.ZSTD_PREFIX, text)
+        maker = _Maker(new, old, spool, options, _level(plan))
+        for draft in plan:
+            maker.file(draft)
+            step()
+        return spool.finish(_header(plan, new, old, strategy), target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Codes what the steps of files tell, in the order in which a device asks for it."""
+
+    new: Folder
+    old: Folder | None
+    spool: Spool
+    options: Options
+    level: int
+
+    def file(self, draft: Draft) -> None:
+        """Add the payloads of one file."""
+        at = taken = 0
+        bones = _bones(draft)
+        for step in draft.steps:
+            if step.op is Op.SKELETON:
+                first, taken = -(-taken // skeleton.BLOCK), taken + step.size
+                for number in range(first, -(-taken // skeleton.BLOCK)):
+                    self._skeleton(draft, bones, number)
+            elif step.op in (Op.CODED, Op.FRESH):
+                self._tensor(draft.file.path, at, step)
+            at += step.size
+
+    def _tensor(self, path: str, at: int, step: Step) -> None:
+        new, old = self.new.views[path], None
+        if self.old is not None and step.op is Op.CODED:
+            old = self.old.views[step.path][step.offset :]
+        for begin, size in step.blocks():
+            told_from = bytes(old[begin : begin + size]) if old is not None else None
+            data = bytes(new[at + begin : at + begin + size])
+            options = self.options
+            coded = block.encode(data, told_from, step.dtype, pco=options.pco, level=options.level)
+            self.spool.add(*coded)
+
+    def _skeleton(self, draft: Draft, bones: Skeleton, number: int) -> None:
+        prefix = b""
+        if self.old is not None and draft.told_from is not None:
+            told_from = Skeleton.of(self.old.file(draft.told_from))
+            prefix = told_from.prefix(ViewReader(self.old.views[draft.told_from]), number)
+        begin, view = number * skeleton.BLOCK, ViewReader(self.new.views[draft.file.path])
+        data = bones.read(view, begin, begin + skeleton.BLOCK)
+        self.spool.add(Method.ZSTD_PREFIX, zstd.compress(data, prefix=prefix, level=self.level))
+
+
+def _bones(draft: Draft) -> Skeleton:
+    """The skeleton of a new file: what its segments of that kind take."""
+    ends = list(accumulate(step.size for step in draft.steps))
+    pairs = zip(draft.steps, ends, strict=True)
+    spans = [(end - step.size, end) for step, end in pairs if step.op is Op.SKELETON]
+    starts = accumulate((end - begin for begin, end in spans), initial=0)
+    return Skeleton(draft.file.path, tuple(spans), tuple(starts))
+
+
+def _level(plan: list[Draft]) -> int:
+    """The level of zstd for skeletons: large ones must not take too long."""
+    size = sum(_bones(draft).starts[-1] for draft in plan)
+    return _BEST if size <= _THOROUGH else _FAST
+
+
+def _header(plan: list[Draft], new: Folder, old: Folder | None, strategy: Strategy) -> Header:
+    news = {file.path: k for k, file in enumerate(new.release.files)}
+    olds = {file.path: k for k, file in enumerate(old.release.files)} if old is not None else {}
+    files = [
+        (news[draft.file.path], olds.get(draft.told_from or "", NO_FILE), len(draft.steps))
+        for draft in plan
+    ]
+    segments, end = [], 0
+    for step in (step for draft in plan for step in draft.steps):
+        file = skip = 0
+        if step.op in (Op.COPY, Op.CODED, Op.REFERENCE):
+            file = (news if step.op is Op.REFERENCE else olds)[step.path]
+            skip, end = step.offset - end, step.offset + step.size
+        dtype = DTYPES.index(step.dtype) if step.op in (Op.CODED, Op.FRESH) else 0
+        segments.append((step.op, dtype, file, skip, step.size))
+    return Header(
+        base=old.release.digest if old is not None else "",
+        release=new.release.digest,
+        strategy=strategy,
+        text=len(new.text),
+        files=np.array(files, FILE),
+        segments=np.array(segments, SEGMENT),
+        blocks=np.array([], BLOCK),
+        digests=b"",
+    )
