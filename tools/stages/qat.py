@@ -22,16 +22,16 @@ from .decide import Decisions
 _BITS = 8
 
 
-def rounded_weights(decisions: Decisions, plan: Plan) -> tuple[QuantWeight, ...]:
+def rounded_weights(writer: PlanWriter, plan: Plan) -> tuple[QuantWeight, ...]:
     """The weights that a plan rounds, where training can round as the plan does.
 
     Left out, and so trained as if they were not rounded: codebooks, scales of blocks, 2:4 sparse
     weights, and constants that nodes with different choices share.
     """
     choices = plan.as_dict()
-    nodes = {str(node.name): node for node in decisions.writer.model.graph}
+    nodes = {str(node.name): node for node in writer.model.graph}
     found: dict[str, list[QuantWeight | None]] = {}
-    for slot in decisions.slots.slots:
+    for slot in writer.slots.slots:
         choice = choices.get(slot.name, NodeChoice())
         for node in (nodes[name] for name in slot.nodes):
             if has_weight(node) and (value := node.inputs[1]) is not None:
@@ -61,10 +61,10 @@ def _rounded(node: ir.Node, choice: NodeChoice) -> QuantWeight | None:
     return None
 
 
-def rounded_tensors(decisions: Decisions, plan: Plan) -> tuple[QuantActivation, ...]:
+def rounded_tensors(simulator: PlanWriter, plan: Plan) -> tuple[QuantActivation, ...]:
     """The tensors that nodes of a plan read as integers, with the ranges of the calibration."""
-    names = {str(node.name) for node in decisions.writer.model.graph}
-    written = decisions.simulator.write(plan)
+    names = {str(node.name) for node in simulator.model.graph}
+    written = simulator.write(plan)
     found = []
     for node in written.graph:
         if node.op_type != "QuantizeLinear" or kernels.constant(node.inputs[0]) is not None:
@@ -102,8 +102,3 @@ def with_weights(decisions: Decisions, trained: ir.Model) -> Decisions:
         return PlanWriter(trained, writer.slots, dialect=writer.dialect, ranges=writer.ranges)
 
     return replace(decisions, writer=of(decisions.writer), simulator=of(decisions.simulator))
-
-
-def rounds(plan: Plan) -> bool:
-    """Whether a plan rounds anything that training could round."""
-    return any(c.storage or c.precision is Precision.INT8 for _, c in plan.choices)

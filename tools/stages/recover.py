@@ -151,10 +151,10 @@ class Trained:
 
     def rounded(self, decisions: Decisions, plan: Plan) -> Decisions | None:
         """Train with the rounding of a plan, for most of what is left of the time."""
-        weights, tensors = rounded_weights(decisions, plan), rounded_tensors(decisions, plan)
+        weights = rounded_weights(decisions.writer, plan)
         if not weights or self._left < LEAST:
             return None
-        model = decisions.writer.model
+        model, tensors = decisions.writer.model, rounded_tensors(decisions.simulator, plan)
         try:
             made = quantise(Student.of(model, self.samples, _run), weights, tensors)
         except InputError as cause:  # nothing is lost: the plan is built as it is
