@@ -16,7 +16,7 @@ from .file import UpdateFile
 from .files import Files, Reader, Sink, Writer
 from .header import Header, Op, malformed
 from .script import FileScript, Step, scripts
-from .skeleton import read_exactly
+from .skeleton import prefix_spans, read_exactly, read_spans
 
 _CHUNK = 1 << 18  # bytes that are copied at once
 _MIB = 1 << 20
@@ -189,11 +189,12 @@ class _Sources:
             yield piece
 
     def _skeleton_blocks(self) -> Iterator[bytes]:
-        told_from, size = self._script.told_from, self._script.skeleton
-        for k in range(-(-size // skeleton.BLOCK)):
+        told_from, bones, size = self._script.told_from, self._script.bones, self._script.bones.size
+        for k in range(skeleton.blocks(size)):
             prefix = b""
             if told_from is not None:
-                prefix = told_from.prefix(self._open(told_from.path, new=False), k)
+                reader = self._open(told_from.path, new=False)
+                prefix = read_spans(reader, prefix_spans(bones, k, told_from))
             length = min(skeleton.BLOCK, size - k * skeleton.BLOCK)
             yield _unprefixed(next(self._job.payloads), length, prefix)
 

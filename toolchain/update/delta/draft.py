@@ -6,18 +6,22 @@ Files with tensors are written first, so that opaque ones, such as engines, can 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import PurePosixPath
 
+from ..codec import block, zstd
 from ..release import Dtype, ReleaseFile, Tensor
 from .files import Folder
-from .find import Finder, Known, same
+from .find import WORD, Finder, Known, same
 from .header import Op
 from .match import match, places, stretches
 from .script import Step
-from .skeleton import SMALL
+from .skeleton import SMALL, Skeleton
 
 _BASED = (Op.COPY, Op.CODED)
 _WORTH = 4096  # bytes of an opaque file of the base from which a copy beats zstd with a prefix
+_SAMPLE = 1 << 14  # bytes of an opaque file that tell what numbers they are
+_NUMBERS = 1 << 14  # bytes of an opaque file from which they may be worth blocks of numbers
 _FRESH = 1024  # bytes of a tensor told from nothing from which it is worth a block
 
 
@@ -34,6 +38,13 @@ class Draft:
     file: ReleaseFile
     told_from: str | None
     steps: tuple[Step, ...]
+
+    def bones(self) -> Skeleton:
+        """The file's skeleton."""
+        ends = accumulate(step.size for step in self.steps)
+        pairs = zip(self.steps, ends, strict=True)
+        spans = ((end - step.size, end) for step, end in pairs if step.op is Op.SKELETON)
+        return Skeleton.of(spans)
 
 
 def drafts(new: Folder, old: Folder | None) -> list[Draft]:
@@ -66,7 +77,7 @@ class _Drafter:
         for other in self._old_files:
             if file.size and other.sha256 == file.sha256:
                 return [Step(Op.COPY, Dtype.U8, other.path, 0, file.size)]
-        return self._reference(file.path, 0, file.size, file.sha256)
+        return self._reference(file.size, file.sha256)
 
     def _by_tensors(self, file: ReleaseFile) -> list[Step]:
         steps: list[Step] = []
@@ -84,19 +95,16 @@ class _Drafter:
         matched = self._matched.get((path, tensor.offset), ())
         if [step.op for step in matched] == [Op.COPY]:
             return list(matched)
-        known = self._reference(path, tensor.offset, tensor.size, tensor.sha256)
+        known = self._reference(tensor.size, tensor.sha256)
         if known or matched:
             return known or list(matched)
         op = Op.FRESH if tensor.size >= _FRESH else Op.SKELETON
         return [Step(op, tensor.dtype, "", 0, tensor.size)]
 
-    def _reference(self, path: str, offset: int, size: int, digest: str) -> list[Step]:
+    def _reference(self, size: int, digest: str) -> list[Step]:
         if not size or digest not in self._written:
             return []
         where, start = self._written[digest]
-        own = self._new.views[path][offset : offset + size]
-        if not same(own, self._new.views[where][start : start + size]):
-            return []  # a digest that is not its tensor's
         return [Step(Op.REFERENCE, Dtype.U8, where, start, size)]
 
     def _gap(
@@ -120,12 +128,32 @@ class _Drafter:
         if not file.size:
             return []
         self._finder = self._finder or Finder(self._known())
-        steps = []
+        steps: list[Step] = []
+        at = 0
         for step in stretches(self._new.views[file.path], self._finder, Dtype.U8):
             small = step.op is Op.COPY and step.size < _WORTH
             rest = small or step.op is Op.FRESH
-            steps.append(Step(Op.SKELETON, Dtype.U8, "", 0, step.size) if rest else step)
+            steps += self._unknown(file.path, at, at + step.size) if rest else [step]
+            at += step.size
         return steps
+
+    def _unknown(self, path: str, begin: int, end: int) -> list[Step]:
+        """A stretch of an opaque file: numbers, if they look so, else part of the skeleton."""
+        low, high = -(-begin // WORD) * WORD, end // WORD * WORD
+        if high - low < _NUMBERS:
+            return [Step(Op.SKELETON, Dtype.U8, "", 0, end - begin)]
+        new, old = self._new.views[path][low:high], self._olds.get(path, memoryview(b""))
+        told_from = old[low:high] if len(old) >= high else None
+        dtype = looks_like(new, told_from)
+        if dtype is None:
+            return [Step(Op.SKELETON, Dtype.U8, "", 0, end - begin)]
+        op = Op.FRESH if told_from is None else Op.CODED
+        steps = (
+            Step(Op.SKELETON, Dtype.U8, "", 0, low - begin),
+            Step(op, dtype, path if told_from is not None else "", low, high - low),
+            Step(Op.SKELETON, Dtype.U8, "", 0, end - high),
+        )
+        return [step for step in steps if step.size]
 
     def _known(self) -> list[Known]:
         """What an opaque file may hold: opaque files of the base, and tensors of the release."""
@@ -150,6 +178,17 @@ class _Drafter:
         suffix = PurePosixPath(file.path).suffix
         alike = [path for path in self._olds if PurePosixPath(path).suffix == suffix]
         return next((path for path, _ in read.most_common(1)), next(iter(alike), None))
+
+
+def looks_like(new: memoryview, old: memoryview | None) -> Dtype | None:
+    """As what numbers a sample of some bytes is told best; None where zstd alone does better."""
+    begin = (len(new) - min(len(new), _SAMPLE)) // 2 // WORD * WORD
+    sample = bytes(new[begin : begin + _SAMPLE])
+    told_from = bytes(old[begin : begin + _SAMPLE]) if old is not None else None
+    sizes: dict[Dtype | None, int] = {None: len(zstd.compress(sample, prefix=told_from or b""))}
+    for dtype in (Dtype.F32, Dtype.F16, Dtype.I8):
+        sizes[dtype] = len(block.encode(sample, told_from, dtype)[1])
+    return min(sizes, key=sizes.__getitem__)
 
 
 def merged(steps: Iterable[Step]) -> Iterator[Step]:

@@ -1,6 +1,5 @@
 """Where the bytes of releases are read and written: a folder here, a slot of an agent elsewhere."""
 
-import hashlib
 import mmap
 import os
 from collections.abc import Mapping
@@ -11,10 +10,9 @@ from types import MappingProxyType, TracebackType
 from typing import Protocol, Self
 
 from ..limits import LIMITS, Limits
-from ..refusal import Code, Refusal, short
+from ..refusal import Code, Refusal
 from ..release import RELEASE, Release, ReleaseFile
 
-_CHUNK = 1 << 20
 _NOTHING: Mapping[str, memoryview] = MappingProxyType({})
 
 
@@ -178,23 +176,6 @@ class Folder:
     def file(self, path: str) -> ReleaseFile:
         """What the release says of a file that it has."""
         return self._files[path]
-
-    def check(self) -> None:
-        """Compare every file with its digest.
-
-        Raises:
-            Refusal: One differs.
-        """
-        for file in self.release.files:
-            found, view = hashlib.sha256(), self.views[file.path]
-            for start in range(0, len(view), _CHUNK):
-                found.update(view[start : start + _CHUNK])
-            if found.hexdigest() != file.sha256:
-                message = (
-                    f"{self.root / file.path} has SHA-256 {short(found.hexdigest())}, "
-                    f"its {RELEASE} says {short(file.sha256)}"
-                )
-                raise Refusal(Code.DIGEST, message, "make the release again from its model")
 
     def _view(self, path: str, size: int) -> memoryview:
         with _opened(self.root, path) as file:

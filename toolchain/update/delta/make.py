@@ -1,7 +1,6 @@
 """Write an update file: the base and the new release in, the smallest exact steps between out."""
 
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from .file import Spool
 from .files import Folder, ViewReader
 from .header import BLOCK, DTYPES, FILE, NO_FILE, SEGMENT, Header, Op, Strategy
 from .script import Step
-from .skeleton import Skeleton
+from .skeleton import Skeleton, prefix_spans, read_spans
 
 _THOROUGH = 4 << 20  # bytes of skeletons up to which zstd may take its time
 _BEST, _FAST = 19, 9  # levels of zstd
@@ -39,14 +38,27 @@ class Options:
     level: int = 19
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        size: Bytes of the update file.
+        from_base: Bytes of the new release that are copied or told from the base, skeletons aside.
+    """
+
+    size: int
+    from_base: int
+
+
 def write(
     new: Folder,
     old: Folder | None,
     target: Path,
     options: Options,
     progress: Progress,
-) -> int:
-    """Write the update file that leads from `old` to `new`; returns its size in bytes."""
+) -> Written:
+    """Write the update file that leads from `old` to `new`."""
     strategy = options.strategy
     plan = drafts(new, old)
     with Spool(target.parent) as spool, progress.stage(strategy.value, len(plan)) as step:
@@ -56,10 +68,11 @@ def write(
         for draft in plan:
             maker.file(draft)
             step()
-        return spool.finish(_header(plan, new, old, strategy), target)
+        size = spool.finish(_header(plan, new, old, strategy), target)
+        return Written(size, maker.from_base)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Maker:
     """Codes what the steps of files tell, in the order in which a device asks for it."""
 
@@ -68,18 +81,21 @@ class _Maker:
     spool: Spool
     options: Options
     level: int
+    from_base: int = 0
 
     def file(self, draft: Draft) -> None:
         """Add the payloads of one file."""
         at = taken = 0
-        bones = _bones(draft)
+        bones = draft.bones()
         for step in draft.steps:
             if step.op is Op.SKELETON:
-                first, taken = -(-taken // skeleton.BLOCK), taken + step.size
-                for number in range(first, -(-taken // skeleton.BLOCK)):
+                first, taken = skeleton.blocks(taken), taken + step.size
+                for number in range(first, skeleton.blocks(taken)):
                     self._skeleton(draft, bones, number)
             elif step.op in (Op.CODED, Op.FRESH):
                 self._tensor(draft.file.path, at, step)
+            elif step.op is Op.COPY:
+                self.from_base += step.size
             at += step.size
 
     def _tensor(self, path: str, at: int, step: Step) -> None:
@@ -90,31 +106,25 @@ class _Maker:
             told_from = bytes(old[begin : begin + size]) if old is not None else None
             data = bytes(new[at + begin : at + begin + size])
             options = self.options
-            coded = block.encode(data, told_from, step.dtype, pco=options.pco, level=options.level)
-            self.spool.add(*coded)
+            method, payload = block.encode(
+                data, told_from, step.dtype, pco=options.pco, level=options.level
+            )
+            self.spool.add(method, payload)
+            self.from_base += size if method.needs_old else 0
 
     def _skeleton(self, draft: Draft, bones: Skeleton, number: int) -> None:
         prefix = b""
         if self.old is not None and draft.told_from is not None:
-            told_from = Skeleton.of(self.old.file(draft.told_from))
-            prefix = told_from.prefix(ViewReader(self.old.views[draft.told_from]), number)
+            spans = prefix_spans(bones, number, self.old.file(draft.told_from))
+            prefix = read_spans(ViewReader(self.old.views[draft.told_from]), spans)
         begin, view = number * skeleton.BLOCK, ViewReader(self.new.views[draft.file.path])
-        data = bones.read(view, begin, begin + skeleton.BLOCK)
+        data = read_spans(view, bones.part(begin, begin + skeleton.BLOCK))
         self.spool.add(Method.ZSTD_PREFIX, zstd.compress(data, prefix=prefix, level=self.level))
-
-
-def _bones(draft: Draft) -> Skeleton:
-    """The skeleton of a new file: what its segments of that kind take."""
-    ends = list(accumulate(step.size for step in draft.steps))
-    pairs = zip(draft.steps, ends, strict=True)
-    spans = [(end - step.size, end) for step, end in pairs if step.op is Op.SKELETON]
-    starts = accumulate((end - begin for begin, end in spans), initial=0)
-    return Skeleton(draft.file.path, tuple(spans), tuple(starts))
 
 
 def _level(plan: list[Draft]) -> int:
     """The level of zstd for skeletons: large ones must not take too long."""
-    size = sum(_bones(draft).starts[-1] for draft in plan)
+    size = sum(draft.bones().size for draft in plan)
     return _BEST if size <= _THOROUGH else _FAST
 
 

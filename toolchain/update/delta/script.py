@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from ..refusal import Code, Refusal
 from ..release import Dtype, Release, ReleaseFile
-from . import skeleton
-from .header import DTYPES, NO_FILE, Header, Op, malformed
+from .header import DTYPES, NO_FILE, Header, Op, Table, malformed
+from .skeleton import Skeleton, blocks
 
 ELEMENTS = 1 << 16  # of one block of a tensor
 _ROWS = 1024  # steps that are unpacked at once
@@ -49,14 +49,14 @@ class FileScript:
 
     Attributes:
         file: The file.
-        skeleton: Bytes of its skeleton.
-        told_from: The skeleton of a file of the base; None where there is none.
+        bones: Its skeleton.
+        told_from: The file of the base that the skeleton is told from; None where there is none.
         steps: What to do, in order; they can be gone through once.
     """
 
     file: ReleaseFile
-    skeleton: int
-    told_from: skeleton.Skeleton | None
+    bones: Skeleton
+    told_from: ReleaseFile | None
     steps: Iterator[Step]
 
 
@@ -77,13 +77,11 @@ def _scripts(header: Header, new: Release, old: Release | None) -> Iterator[File
     end = 0
     for index, told_from, count in header.files.tolist():
         begin, end = end, end + count
-        rows = header.segments[begin:end]
+        based = old is not None and told_from != NO_FILE
         yield FileScript(
             file=new.files[index],
-            skeleton=int(rows["size"][rows["op"] == Op.SKELETON].sum(dtype=np.uint64)),
-            told_from=skeleton.Skeleton.of(old.files[told_from])
-            if old is not None and told_from != NO_FILE
-            else None,
+            bones=_bones(header.segments[begin:end]),
+            told_from=old.files[told_from] if old is not None and based else None,
             steps=_steps(header, (begin, end), new, old),
         )
 
@@ -102,6 +100,13 @@ def _steps(
             elif old is not None and op in (Op.COPY, Op.CODED):
                 path = old.files[file].path
             yield Step(Op(op), DTYPES[dtype], path, offset, size)
+
+
+def _bones(rows: Table) -> Skeleton:
+    ends = np.cumsum(rows["size"].astype(np.int64))
+    begins = ends - rows["size"].astype(np.int64)
+    ours = rows["op"] == Op.SKELETON
+    return Skeleton.of(zip(begins[ours].tolist(), ends[ours].tolist(), strict=True))
 
 
 def _check_files(header: Header, new: Release, old: Release | None) -> None:
@@ -163,6 +168,6 @@ def _check_blocks(header: Header) -> None:
     for begin, end in zip(ends - header.files["segments"], ends, strict=True):
         rows = segments[begin:end]
         size = int(rows["size"][rows["op"] == Op.SKELETON].sum(dtype=np.uint64))
-        count += -(-size // skeleton.BLOCK)
+        count += blocks(size)
     if count != len(header.blocks):
         raise malformed(f"the header lists {len(header.blocks)} blocks, {count} are needed")

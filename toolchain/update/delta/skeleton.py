@@ -1,12 +1,13 @@
-"""What lies between the tensors of a file: its skeleton, told from that of a file of the base.
+"""What lies between the tensors of a file: its skeleton, told from a file of the base.
 
-The skeleton of a new file is what its segments of that kind take, in order. That of a file of the
-base follows from its `bundle.json`: all bytes but those of its tensors of at least `SMALL` bytes,
-so the whole of an opaque file. Block by block, a skeleton is zstd with the bytes of the old
-skeleton thereabouts as its prefix.
+The skeleton of a new file is what its segments of that kind take, in order; a block of it is at
+most 1 MiB of that, under zstd with a prefix out of the base. Of a file with tensors, that prefix is
+what lies between them, thereabouts: all but the tensors of at least `SMALL` bytes. Of an opaque
+file, it is what lies in the same places, and around them.
 """
 
 import bisect
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Self
@@ -17,48 +18,74 @@ from .files import Reader
 
 BLOCK = 1 << 20  # bytes of a skeleton that are decoded at once
 SMALL = 64  # bytes below which a tensor belongs to the skeleton
-_AROUND = 1 << 18  # bytes of the old skeleton before and behind the place of a block
+_AROUND = 1 << 18  # bytes of the base before and behind the place of a block
+
+Span = tuple[int, int]  # begin and end
 
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """The skeleton of a file of the base.
+    """Stretches of a file, taken as if they lay one behind the other.
 
     Attributes:
-        path: The file.
-        spans: Begin and end of each stretch between tensors.
+        spans: Where they lie in the file, in order and apart from each other.
         starts: Where each of them begins in the skeleton, and the skeleton's size.
     """
 
-    path: str
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[Span, ...]
     starts: tuple[int, ...]
 
     @classmethod
-    def of(cls, file: ReleaseFile) -> Self:
-        """Find it by the file's tensors."""
-        large = [tensor for tensor in file.tensors if tensor.size >= SMALL]
-        begins = (0, *(tensor.offset + tensor.size for tensor in large))
-        ends = (*(tensor.offset for tensor in large), file.size)
-        spans = tuple(span for span in zip(begins, ends, strict=True) if span[0] < span[1])
-        sizes = (end - begin for begin, end in spans)
-        return cls(file.path, spans, tuple(accumulate(sizes, initial=0)))
+    def of(cls, spans: Iterable[Span]) -> Self:
+        """Made of some stretches; those without bytes are left out."""
+        kept = tuple((begin, end) for begin, end in spans if begin < end)
+        return cls(kept, tuple(accumulate((end - begin for begin, end in kept), initial=0)))
 
-    def read(self, reader: Reader, begin: int, end: int) -> bytes:
-        """Its bytes from `begin` to `end`, or to where it ends."""
-        parts = []
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.starts[-1]
+
+    def part(self, begin: int, end: int) -> Iterator[Span]:
+        """Where its bytes from `begin` to `end`, or to its own end, lie in the file."""
         for k in range(max(0, bisect.bisect_right(self.starts, begin) - 1), len(self.spans)):
             if self.starts[k] >= end:
                 break
             (low, high), start = self.spans[k], self.starts[k]
-            first = low + max(0, begin - start)
-            parts.append(read_exactly(reader, first, min(high, low + end - start) - first))
-        return b"".join(parts)
+            yield low + max(0, begin - start), min(high, low + end - start)
 
-    def prefix(self, reader: Reader, block: int) -> bytes:
-        """What a block of the new skeleton may refer to."""
-        begin = max(0, block * BLOCK - _AROUND)
-        return self.read(reader, begin, (block + 1) * BLOCK + _AROUND)
+
+def blocks(size: int) -> int:
+    """How many blocks the first `size` bytes of a skeleton touch."""
+    return -(-size // BLOCK)
+
+
+def prefix_spans(bones: Skeleton, block: int, told_from: ReleaseFile) -> list[Span]:
+    """What of a file of the base a block of a new skeleton may refer to: 1.5 MiB at most.
+
+    Args:
+        bones: The new skeleton.
+        block: Which block of it.
+        told_from: The file of the base.
+    """
+    begin, end = block * BLOCK, (block + 1) * BLOCK
+    if told_from.tensors:
+        between = _between_tensors(told_from)
+        return list(between.part(max(0, begin - _AROUND), end + _AROUND))
+    spans = list(bones.part(begin, end))
+    around = _AROUND // max(1, len(spans))
+    return _joined(
+        (max(0, low - around), min(told_from.size, high + around)) for low, high in spans
+    )
+
+
+def read_spans(reader: Reader, spans: Iterable[Span]) -> bytes:
+    """Some stretches of a file, one behind the other.
+
+    Raises:
+        Refusal: The file ends before.
+    """
+    return b"".join(read_exactly(reader, begin, end - begin) for begin, end in spans)
 
 
 def read_exactly(reader: Reader, offset: int, size: int) -> bytes:
@@ -72,3 +99,20 @@ def read_exactly(reader: Reader, offset: int, size: int) -> bytes:
         message = f"a file of the installed release ends at {offset + len(data)}"
         raise Refusal(Code.BASE, message, "install the full update: this release is damaged")
     return data
+
+
+def _between_tensors(file: ReleaseFile) -> Skeleton:
+    large = [tensor for tensor in file.tensors if tensor.size >= SMALL]
+    begins = (0, *(tensor.offset + tensor.size for tensor in large))
+    ends = (*(tensor.offset for tensor in large), file.size)
+    return Skeleton.of(zip(begins, ends, strict=True))
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for begin, end in spans:
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], end)
+        elif begin < end:
+            joined.append((begin, end))
+    return joined

@@ -6,15 +6,16 @@ from pathlib import Path
 
 from ...output import atomic_output
 from ...progress import Progress, Silent
+from ..content.describe import read_release
 from ..refusal import Code, Refusal
 from ..release import Release
 from .files import Folder
 from .header import Strategy
-from .make import Options, write
+from .make import Options, Written, write
 from .match import places
 
 _ALMOST = 1 << 10  # bytes that a delta must save over the full update, which needs no base
-_DOUBT = 0.5  # share of the release's bytes above which a delta is compared with the full update
+_DOUBT = 0.1  # share of a release told from the base, up to which full may be as small as a delta
 _NAMED = 5  # tensors that a refusal names
 
 
@@ -92,29 +93,29 @@ class _Maker:
             raise Refusal(Code.STRATEGY, message, "name it, or make the full update")
         if strategy is Strategy.INCREMENTAL and self.old is not None:
             _check_layers(changed_layers(self.new.release, self.old.release), self.options.layers)
-        self.new.check()
-        if self.old is not None:
-            self.old.check()
+        for folder in (self.new, self.old):
+            if folder is not None:
+                read_release(folder.root)  # compares every file and tensor with its digest
 
     def write(self, stage: Path) -> tuple[Strategy, int, str]:
         """Write the update file; returns how, its size, and why so."""
         strategy = self.options.strategy
         if strategy is not Strategy.AUTO:
-            size = self._write(strategy, stage)
+            size = self._write(strategy, stage).size
             return strategy, size, f"asked for: {self._share(size)}"
         if self.old is None:
-            size = self._write(Strategy.FULL, stage)
+            size = self._write(Strategy.FULL, stage).size
             return Strategy.FULL, size, f"there is no base: {self._share(size)}"
-        size = self._write(Strategy.HASH, stage)
-        if size <= _ALMOST or size < _DOUBT * self.new.release.size:
-            return Strategy.HASH, size, self._share(size)
-        return self._smaller(size, stage)
+        made = self._write(Strategy.HASH, stage)
+        if made.from_base > _DOUBT * self.new.release.size:
+            return Strategy.HASH, made.size, self._share(made.size)
+        return self._smaller(made.size, stage)
 
     def _smaller(self, size: int, stage: Path) -> tuple[Strategy, int, str]:
         """Choose between the delta that was written and the full update."""
         other = stage.with_suffix(".full")
         try:
-            full = self._write(Strategy.FULL, other)
+            full = self._write(Strategy.FULL, other).size
             if size + _ALMOST <= full:
                 return Strategy.HASH, size, f"{self._share(size)}, full would be {full} B"
             other.replace(stage)
@@ -123,7 +124,7 @@ class _Maker:
         why = f"full has {full} B and needs no base, a delta would have {size} B"
         return Strategy.FULL, full, f"{why}: the weights have little to do with the old ones"
 
-    def _write(self, strategy: Strategy, target: Path) -> int:
+    def _write(self, strategy: Strategy, target: Path) -> Written:
         old = None if strategy is Strategy.FULL else self.old
         options = replace(self.options, strategy=strategy)
         return write(self.new, old, target, options, self.progress)
