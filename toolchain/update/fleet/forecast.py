@@ -72,7 +72,7 @@ def forecast(
     rollout = Rollout.of(len(sent), tolerated=tolerated)
     run = simulate(sent, update, rollout, _USUAL, seed=seed)
     had = np.arange(1, len(run.finished) + 1) / len(sent)
-    points = np.unique(np.linspace(0, len(had) - 1, _POINTS).astype(int)) if len(had) else []
+    points = np.unique(np.linspace(0, len(had) - 1, min(_POINTS, len(had))).astype(int))
     return Forecast(
         devices=len(sent),
         shares=rollout.shares,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from ...origin import Origin
@@ -74,6 +74,11 @@ class Matrix:
     def newest(self) -> int:
         """`seq` of the release that all devices are to have."""
         return max(self.versions)
+
+    def straight(self) -> "Matrix":
+        """The same for agents that take one file to the newest release, and no way round."""
+        hops = tuple(hop for hop in self.hops if hop.target == self.newest)
+        return replace(self, hops=hops)
 
     def seq_of(self, installed: int | str) -> int | None:
         """The `seq` of what an inventory says is installed; None where no release is that.

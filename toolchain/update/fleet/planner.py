@@ -128,6 +128,23 @@ def plan_fleet(matrix: Matrix, devices: Sequence[Device], prices: Prices) -> Fle
     return FleetPlan(matrix.product, matrix.newest, choices, make, making, solution.optimal)
 
 
+def ways(matrix: Matrix, seq: int) -> dict[Way, int]:
+    """The fewest bytes by which a device with this release comes to the newest, by each way."""
+    deltas = [hop for hop in matrix.hops if hop.base is not None]
+    direct = [hop for hop in deltas if (hop.base, hop.target) == (seq, matrix.newest)]
+    among = {
+        Way.FULL: [hop for hop in matrix.hops if hop.base is None],
+        Way.DIRECT: direct,
+        Way.CHAIN: [hop for hop in deltas if hop not in direct],
+    }
+    device, bytes_alone = Group(seq, 1, 0.0, None), Prices(egress=1.0, cpu=0.0)
+    found = {
+        way: cheapest_path(device, hops, target=matrix.newest, prices=bytes_alone, charges={})
+        for way, hops in among.items()
+    }
+    return {way: sum(hop.size for hop in path) for way, path in found.items() if path}
+
+
 def _order(
     matrix: Matrix, kind: tuple[int | str, float, int | None]
 ) -> tuple[int, str, float, int]:

@@ -67,7 +67,9 @@ class Rollout:
                 are stopped far less often.
             least: Failures below which nothing is stopped.
         """
-        shares = [math.ceil(count * BUCKETS / devices) for count in DEVICES]
+        # No phase for most of a small fleet: all of it is next.
+        counts = [count for count in DEVICES if count <= devices / 2]
+        shares = [math.ceil(count * BUCKETS / devices) for count in counts]
         at = looks(devices)
         return cls(
             tuple(sorted({min(share, BUCKETS) for share in (*shares, BUCKETS)})),

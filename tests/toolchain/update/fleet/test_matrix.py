@@ -123,3 +123,9 @@ def test_no_delta_is_estimated_above_a_full_file() -> None:
 def test_seq_of(installed: int | str, seq: int | None) -> None:
     matrix = Matrix("camera", {2: "1.3", 3: "1.4", 4: "1.3"}, ())
     assert matrix.seq_of(installed) == seq
+
+
+def test_straight_keeps_what_leads_to_the_newest() -> None:
+    hops = [Hop(base, new, 1, 0.0, 0, 1.0) for base, new in ((1, 2), (2, 3), (1, 3), (None, 3))]
+    found = Matrix("camera", {1: "1.1", 2: "1.2", 3: "1.3"}, tuple(hops)).straight()
+    assert found.hops == tuple(hops[1:])

@@ -7,7 +7,7 @@ from hwc.toolchain.update.fleet.inventory import Device
 from hwc.toolchain.update.fleet.links import LINKS
 from hwc.toolchain.update.fleet.matrix import Hop, Matrix
 from hwc.toolchain.update.fleet.paths import Prices
-from hwc.toolchain.update.fleet.planner import Choice, FleetPlan, Reason, Way, plan_fleet
+from hwc.toolchain.update.fleet.planner import Choice, FleetPlan, Reason, Way, plan_fleet, ways
 
 PRICES = Prices(egress=1e-4, cpu=0.05)
 MB = 1_000_000
@@ -96,3 +96,15 @@ def test_groups_are_told_apart_by_memory_and_price() -> None:
     found = plan((FULL, OLD, LAST, HUNGRY), devices)
     assert sorted(choice.devices for choice in found.choices) == [1, 4, 5]
     assert sum(choice.devices for choice in found.choices) == len(devices)
+
+
+@pytest.mark.parametrize(
+    ("seq", "expected"),
+    [
+        pytest.param(1, {Way.FULL: 20 * MB, Way.DIRECT: 4 * MB, Way.CHAIN: 5 * MB}, id="every way"),
+        pytest.param(2, {Way.FULL: 20 * MB, Way.DIRECT: 3 * MB}, id="no chain"),
+        pytest.param(3, {}, id="there"),
+    ],
+)
+def test_ways(seq: int, expected: dict[Way, int]) -> None:
+    assert ways(Matrix("camera", VERSIONS, (FULL, OLD, LAST, DIRECT)), seq) == expected

@@ -54,7 +54,7 @@ def test_phases_rise_to_everybody(devices: int) -> None:
 
 
 def test_the_first_phase_of_a_small_fleet_is_not_everybody() -> None:
-    assert Rollout.of(300).shares[0] == 667  # 20 of 300
+    assert Rollout.of(300).shares == (667, 1334, 2000, 2667, 4000, BUCKETS)  # 20 of 300, ...
 
 
 @pytest.mark.parametrize(
