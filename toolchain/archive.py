@@ -76,7 +76,7 @@ def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> None:
             limits; nothing has been written then.
         OutputError: There is no room for what it declares.
     """
-    if not _looks_like_zip(archive):
+    if not looks_like_zip(archive):
         hint = "name a folder or zip made by hwc compile"
         raise IntegrityError("is not a bundle, neither a folder nor a zip", hint)
     try:
@@ -92,7 +92,8 @@ def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> None:
         raise IntegrityError(f"damaged archive ({cause})", _DISCARD) from cause
 
 
-def _looks_like_zip(path: Path) -> bool:
+def looks_like_zip(path: Path) -> bool:
+    """Whether a file begins as a zip file does, damaged or not."""
     with path.open("rb") as file:
         return file.read(2) == b"PK"
 

@@ -24,6 +24,7 @@ from .output import check_target as check_output
 from .plan import Plan
 from .report import Report
 from .storage.pack import unpack_model
+from .update.release import RELEASE
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -256,7 +257,7 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     Returns:
         The manifest with its files filled in.
     """
-    for name in (MANIFEST, DIGEST):
+    for name in (MANIFEST, DIGEST, RELEASE):
         (folder / name).unlink(missing_ok=True)
     if (folder / PACKED).exists():
         (folder / MODEL).unlink(missing_ok=True)
@@ -292,6 +293,7 @@ def read_manifest(folder: Path, limits: Limits = LIMITS) -> Manifest:
         raise IntegrityError(f"{MANIFEST}: {cause.message}", "use the hwc that made it") from cause
     if manifest.format != FORMAT:
         raise IntegrityError(f"format {manifest.format}, not {FORMAT}", "update hwc")
+    found.pop(RELEASE, None)  # of a release made from this bundle, which has its own digests
     _check_files(manifest, found, limits)
     return manifest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hwc.toolchain.archive import Limits
+from hwc.toolchain.archive import Limits, pack
 from hwc.toolchain.bundle import (
     DIGEST,
     GOLDEN,
@@ -33,6 +33,7 @@ from hwc.toolchain.engine import Check, Engine, Status
 from hwc.toolchain.errors import InputError, IntegrityError, OutputError
 from hwc.toolchain.plan import NodeChoice, Plan, Precision
 from hwc.toolchain.report import Measured, Report
+from hwc.toolchain.update.release import RELEASE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -356,3 +357,37 @@ def forge(bundle: Path, path: str | None, /, **change: object) -> None:
     text = json.dumps(manifest).encode()
     (bundle / MANIFEST).write_bytes(text)
     (bundle / DIGEST).write_text(f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n")
+
+
+@pytest.mark.parametrize("archive", [False, True], ids=["folder", "zip"])
+def test_a_release_is_still_a_bundle(tmp_path: Path, *, archive: bool) -> None:
+    path = make(tmp_path / "m.hwc")
+    (path / RELEASE).write_text("{}")
+    if archive:
+        pack(path, tmp_path / "m.zip")
+        path = tmp_path / "m.zip"
+    with Bundle.open(path) as bundle:
+        assert RELEASE not in {file.path for file in bundle.manifest.files}
+
+
+@pytest.mark.parametrize("name", ["bundle.jsonl", f"engine/{RELEASE}"])
+def test_nothing_else_may_be_there(tmp_path: Path, name: str) -> None:
+    path = make(tmp_path / "m.hwc")
+    (path / name).write_text("{}")
+    with pytest.raises(IntegrityError, match="is not in the manifest"):
+        Bundle.open(path)
+
+
+def test_bundle_json_may_not_be_a_link(tmp_path: Path) -> None:
+    path = make(tmp_path / "m.hwc")
+    (path / RELEASE).symlink_to(path / MANIFEST)
+    with pytest.raises(IntegrityError, match="a link or a special file"):
+        Bundle.open(path)
+
+
+def test_a_bundle_sealed_again_is_no_release_any_more(tmp_path: Path) -> None:
+    path = make(tmp_path / "m.hwc")
+    (path / RELEASE).write_text("{}")
+    seal(path, FACTS)
+    assert not (path / RELEASE).exists()
+    Bundle.open(path).close()

@@ -46,7 +46,7 @@ def describe(  # noqa: PLR0913 - what nobody but the publisher knows of a releas
     Raises:
         Refusal: There is a link, a special file or a forbidden name, or too much of something.
     """
-    views = {path: _view(folder, path) for path in walk(folder) if path != RELEASE}
+    views = {path: mapped(folder, path) for path in walk(folder) if path != RELEASE}
     spans = find(views)
     files = tuple(_described(path, views[path], spans[path]) for path in sorted(views))
     release = Release(
@@ -79,7 +79,7 @@ def read_release(folder: Path, *, verify: bool = True, limits: Limits = LIMITS) 
         raise Refusal(Code.PATH, f"{folder} has no {RELEASE}", hint)
     if (folder / RELEASE).stat().st_size > limits.release:
         raise Refusal(Code.LIMIT, f"{folder / RELEASE} is over {limits.release} B", _AGAIN)
-    release = Release.parse(bytes(_view(folder, RELEASE)), limits)
+    release = Release.parse(bytes(mapped(folder, RELEASE)), limits)
     listed = {file.path for file in release.files}
     if differing := sorted(listed ^ (set(found) - {RELEASE})):
         what = "is missing" if differing[0] in listed else f"is not in {RELEASE}"
@@ -125,8 +125,12 @@ def _unreadable(cause: OSError) -> None:
     raise Refusal(Code.PATH, message, "name a folder that can be read") from cause
 
 
-def _view(folder: Path, path: str) -> memoryview:
-    """The bytes of a file, mapped into memory."""
+def mapped(folder: Path, path: str) -> memoryview:
+    """The bytes of a file, mapped into memory.
+
+    Raises:
+        Refusal: It is missing, a link, or cannot be read.
+    """
     try:
         descriptor = os.open(folder / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as cause:
@@ -169,7 +173,7 @@ def _check(folder: Path, file: ReleaseFile, *, verify: bool) -> None:
     if not verify:
         return
     spans = [Span(t.name, t.dtype, t.shape, t.offset, t.size) for t in file.tensors]
-    found = _described(file.path, _view(folder, file.path), spans)
+    found = _described(file.path, mapped(folder, file.path), spans)
     if found == file:
         return
     if found.sha256 != file.sha256:

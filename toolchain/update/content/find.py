@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from ..refusal import Refusal
-from . import onnx, safetensors
+from . import onnx, packed, safetensors
 from .span import Span
 
 MOST = 1 << 15  # tensors of a file that are listed, the largest ones: bundle.json holds them all
@@ -37,7 +37,9 @@ def _readable(path: str, files: Mapping[str, memoryview]) -> list[tuple[str, Spa
 def _spans(path: str, files: Mapping[str, memoryview]) -> Iterator[tuple[str, Span]]:
     data = files[path]
     if safetensors.is_safetensors(data):
-        yield from ((path, span) for span in safetensors.read_header(data).spans)
+        header = safetensors.read_header(data)
+        spans = packed.codes(data, header) if packed.is_packed(header) else header.spans
+        yield from ((path, span) for span in spans)
     elif path.endswith(_ONNX) or bytes(data[:1]) == _FIRST:
         for tensor in onnx.stored(data):
             place, span = _placed(tensor, path, files)

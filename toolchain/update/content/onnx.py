@@ -94,6 +94,15 @@ def stored(data: memoryview) -> Iterator[Stored]:
         raise Refusal(Code.MALFORMED, "not a model: it has no graph")
 
 
+def locations(data: memoryview) -> tuple[str, ...]:
+    """The files of external data that a model names, unchecked; none of what is no ONNX file."""
+    try:
+        places = [tensor.external for tensor in stored(data)]
+    except Refusal:
+        return ()
+    return tuple(sorted({place.location for place in places if place is not None}))
+
+
 class _Walk:
     def __init__(self, wire: Wire) -> None:
         self.graphs = 0
@@ -117,10 +126,11 @@ class _Walk:
 
     def _node(self, begin: int, end: int, depth: int) -> Iterator[Stored]:
         wire = self._wire
+        name = self._output(begin, end)
         for attribute in wire.parts(begin, end, 5):  # NodeProto.attribute
             for number in (5, 10):  # AttributeProto.t, .tensors
                 for part in wire.parts(*attribute, number):
-                    yield self._tensor(*part, self._output(begin, end))
+                    yield self._tensor(*part, name)
         for attribute in wire.parts(begin, end, 5):
             for number in (6, 11):  # AttributeProto.g, .graphs
                 for part in wire.parts(*attribute, number):
