@@ -1,0 +1,68 @@
+"""Real pairs of versions of a model come out exactly, in as few bytes as they are known to need."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+import pytest
+from hwc.toolchain.update.content.describe import describe, write_release
+from hwc.toolchain.update.delta.header import Strategy
+from hwc.toolchain.update.delta.make import Options
+from hwc.toolchain.update.release import Compatibility
+
+if TYPE_CHECKING:
+    from hwc.tests.toolchain.update.delta.conftest import Bench
+
+DEV = Path(__file__).resolve().parents[4].parent / "shared" / "bench" / "dev"
+PAIRS = {
+    # old, new, bytes at most: a delta of the same two files must not grow by accident
+    "fine-tuned": ("models/resnet20_cifar10.onnx", "models/resnet20_cifar10_v2.onnx", 801_000),
+    "graph alone": ("pairs/oww_embedding_0.4.0.onnx", "pairs/oww_embedding_0.5.1.onnx", 1_700),
+    "trained on": ("pairs/silero16k_6.0.0.onnx", "pairs/silero16k_6.2.0.onnx", 821_000),
+}
+
+
+def released(folder: Path, model: bytes, seq: int) -> Path:
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(model)
+    release = describe(
+        folder,
+        product="model",
+        version=f"1.{seq}",
+        seq=seq,
+        sec_epoch=0,
+        compatibility=Compatibility(),
+        golden=None,
+        provenance={},
+    )
+    write_release(folder, release)
+    return folder
+
+
+def shared(path: str) -> bytes:
+    if not (DEV / path).is_file():
+        pytest.skip(f"no development models: {DEV / path} is not there")
+    return (DEV / path).read_bytes()
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_real_pair_comes_out_exactly(name: str, bench: "Bench") -> None:
+    old, new, most = PAIRS[name]
+    base = released(bench.root / "old", shared(old), 1)
+    target = released(bench.root / "new", shared(new), 2)
+    full = bench.update(base, target, Options(Strategy.FULL)).size
+    delta = bench.round_trip(base, target, Strategy.HASH).size
+    assert delta <= most
+    assert bench.round_trip(base, target, Strategy.AUTO).size <= min(full, delta) + 1024
+
+
+def test_new_names_for_all_weights_cost_little_more_than_the_names(bench: "Bench") -> None:
+    model = onnx.load_from_string(shared("models/efficientnet_lite0.onnx"))
+    base = released(bench.root / "old", model.SerializeToString(), 1)
+    names = {one.name: f"renamed_{k}_{one.name}" for k, one in enumerate(model.graph.initializer)}
+    for one in model.graph.initializer:
+        one.name = names[one.name]
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    target = released(bench.root / "new", model.SerializeToString(), 2)
+    assert bench.round_trip(base, target).size <= 3_600
