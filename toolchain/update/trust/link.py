@@ -1,0 +1,172 @@
+"""How a repository is reached: a folder, or an address on a web server; neither is trusted."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, urlsplit
+
+import urllib3
+
+from ...archive import check_member
+from ...errors import IntegrityError
+from ..limits import LIMITS, Limits
+from ..refusal import Code, Refusal
+
+CHUNK = 1 << 16
+_CONNECT = 10.0  # seconds
+
+
+class MissingError(Refusal):
+    """There is no such file; of metadata that may be as it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a file holds from some byte on.
+
+    Attributes:
+        start: That byte; 0 where the server does not go on in the middle.
+        chunks: The bytes.
+    """
+
+    start: int
+    chunks: Iterator[bytes]
+
+
+class Link(Protocol):
+    """Hands out files of a repository."""
+
+    def open(self, path: str, start: int = 0) -> AbstractContextManager[Body]:
+        """Open a file from a byte on.
+
+        Raises:
+            MissingError: There is no such file.
+            Refusal: There is no answer, or a strange one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder: a stick, a share, or the repository itself.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @contextmanager
+    def open(self, path: str, start: int = 0) -> Iterator[Body]:
+        """See `Link.open`."""
+        _checked(path)
+        place = self.path / path
+        try:
+            handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as cause:
+            raise MissingError(Code.NETWORK, f"{place}: no such file") from cause
+        except OSError as cause:
+            raise Refusal(Code.NETWORK, f"{place}: {cause.strerror}") from cause
+        with os.fdopen(handle, "rb") as file:
+            file.seek(start)
+            yield Body(start, iter(lambda: file.read(CHUNK), b""))
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """A web server.
+
+    Attributes:
+        address: Where the repository is: `https://host/fleet`.
+        pool: Connections.
+        limits: The slowest link that will do.
+    """
+
+    address: str
+    pool: urllib3.PoolManager
+    limits: Limits
+
+    @classmethod
+    def at(cls, address: str, limits: Limits = LIMITS) -> "Web":
+        """A server that is given up when it is silent for too long; it may not send elsewhere."""
+        timeout = urllib3.Timeout(connect=_CONNECT, read=limits.patience)
+        pool = urllib3.PoolManager(retries=False, timeout=timeout)
+        return cls(address.rstrip("/"), pool, limits)
+
+    @contextmanager
+    def open(self, path: str, start: int = 0) -> Iterator[Body]:
+        """See `Link.open`."""
+        _checked(path)
+        place = f"{self.address}/{quote(path)}"
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        try:
+            answer = self.pool.request(
+                "GET", place, headers=headers, preload_content=False, redirect=False
+            )
+        except urllib3.exceptions.HTTPError as cause:
+            raise _unreached(place, cause) from cause
+        try:
+            yield self._body(answer, place, start)
+        finally:
+            answer.close()
+
+    def _body(self, answer: urllib3.BaseHTTPResponse, place: str, start: int) -> Body:
+        match answer.status:
+            case 200:
+                return Body(0, self._chunks(answer, place))
+            case 206 if answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                return Body(start, self._chunks(answer, place))
+            case 416:
+                return Body(start, iter(()))
+            case 403 | 404:
+                raise MissingError(Code.NETWORK, f"{place}: not there ({answer.status})")
+        hint = "check the address; an answer that sends elsewhere is not followed"
+        raise Refusal(Code.NETWORK, f"{place}: answer {answer.status}", hint)
+
+    def _chunks(self, answer: urllib3.BaseHTTPResponse, place: str) -> Iterator[bytes]:
+        """The bytes, as long as they come fast enough."""
+        limits, begun, got = self.limits, time.monotonic(), 0
+        try:
+            while chunk := answer.read1(CHUNK):
+                yield chunk
+                got += len(chunk)
+                took = time.monotonic() - begun
+                if took > limits.patience:
+                    if got < limits.rate * took:
+                        rate = f"{got / took:.0f} B/s, under {limits.rate}"
+                        raise Refusal(Code.NETWORK, f"{place}: {rate}", "try again later")
+                    begun, got = time.monotonic(), 0
+        except urllib3.exceptions.HTTPError as cause:
+            raise _unreached(place, cause) from cause
+
+
+def link_to(repository: str, limits: Limits = LIMITS) -> Link:
+    """A link to an address or a folder.
+
+    Raises:
+        Refusal: It is neither.
+    """
+    if urlsplit(repository).scheme in {"http", "https"}:
+        return Web.at(repository, limits)
+    if not Path(repository).is_dir():
+        hint = "name the folder of a repository, or an address with http or https"
+        raise Refusal(Code.NETWORK, f"{repository}: no such repository", hint)
+    return Folder(Path(repository))
+
+
+def _checked(path: str) -> None:
+    try:
+        check_member(path)
+    except IntegrityError as cause:
+        raise Refusal(Code.PATH, f"the repository names {path[:80]!r}") from cause
+
+
+def _unreached(place: str, cause: Exception) -> Refusal:
+    reason = " ".join(str(cause).split())[:160]
+    return Refusal(Code.NETWORK, f"{place}: {reason}", "check the network; it can be tried again")
