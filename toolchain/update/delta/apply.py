@@ -6,12 +6,12 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from ...progress import Progress, Silent
-from ..codec import block, zstd
+from ..codec import block
 from ..codec.method import Method
 from ..limits import LIMITS, Limits
 from ..refusal import Code, Refusal, short
 from ..release import RELEASE, Release
-from . import skeleton
+from . import skeleton, text
 from .file import UpdateFile
 from .files import Files, Reader, Sink, Writer
 from .header import Header, Op, malformed
@@ -49,10 +49,10 @@ def apply(
     Raises:
         Refusal: The base is another one, or anything does not have its size or digest.
     """
-    text = base_text(update.header, base, limits)
-    old = Release.parse(text, limits) if text else None
+    old_text = base_text(update.header, base, limits)
+    old = Release.parse(old_text, limits) if old_text else None
     payloads = update.payloads()
-    new_text = _new_text(update.header, payloads, text)
+    new_text = _new_text(update.header, payloads, old_text)
     new = Release.parse(new_text, limits)
     todo = scripts(update.header, new, old)
     with (progress or Silent()).stage("apply", -(-new.size // _MIB)) as step:
@@ -63,6 +63,16 @@ def apply(
     with closing(sink.create(RELEASE)) as writer:
         writer.write(new_text)
     return new
+
+
+def describe(update: UpdateFile, base: Files | None, limits: Limits = LIMITS) -> Release:
+    """The release that an update leads to; nothing is written.
+
+    Raises:
+        Refusal: The base is another one, or `bundle.json` does not have its digest.
+    """
+    old_text = base_text(update.header, base, limits)
+    return Release.parse(_new_text(update.header, update.payloads(), old_text), limits)
 
 
 def base_text(header: Header, base: Files | None, limits: Limits = LIMITS) -> bytes:
@@ -78,26 +88,19 @@ def base_text(header: Header, base: Files | None, limits: Limits = LIMITS) -> by
         message = f"the update starts from {short(header.base)}, nothing is installed"
         raise Refusal(Code.BASE, message, hint)
     with closing(base.open(RELEASE)) as reader:
-        text = reader.read(0, limits.release + 1)
-    if (found := hashlib.sha256(text).hexdigest()) != header.base:
+        found_text = reader.read(0, limits.release + 1)
+    if (found := hashlib.sha256(found_text).hexdigest()) != header.base:
         message = f"the update starts from {short(header.base)}, installed is {short(found)}"
         raise Refusal(Code.BASE, message, hint)
-    return text
+    return found_text
 
 
 def _new_text(header: Header, payloads: Payloads, old_text: bytes) -> bytes:
-    text = _unprefixed(next(payloads), header.text, old_text)
-    if (found := hashlib.sha256(text).hexdigest()) != header.release:
+    new_text = text.decode(*next(payloads), old_text, header.text)
+    if (found := hashlib.sha256(new_text).hexdigest()) != header.release:
         message = f"the new {RELEASE} has SHA-256 {short(found)}, not {short(header.release)}"
         raise Refusal(Code.DIGEST, message, _DAMAGED)
-    return text
-
-
-def _unprefixed(payload: tuple[int, bytes], size: int, prefix: bytes) -> bytes:
-    method, data = payload
-    if method != Method.ZSTD_PREFIX:
-        raise malformed(f"a text is coded by method {method}")
-    return zstd.decompress(data, size, prefix=prefix)
+    return new_text
 
 
 def _method(number: int) -> Method:
@@ -196,7 +199,7 @@ class _Sources:
                 reader = self._open(told_from.path, new=False)
                 prefix = read_spans(reader, prefix_spans(bones, k, told_from))
             length = min(skeleton.BLOCK, size - k * skeleton.BLOCK)
-            yield _unprefixed(next(self._job.payloads), length, prefix)
+            yield text.decode(*next(self._job.payloads), prefix, length)
 
     def _open(self, path: str, *, new: bool) -> Reader:
         if (new, path) not in self._readers:

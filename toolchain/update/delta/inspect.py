@@ -15,6 +15,7 @@ from .files import Folder, PlainSink
 from .header import Op, Strategy
 from .script import FileScript, scripts
 from .skeleton import blocks
+from .text import PATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,7 @@ def contents(update: UpdateFile) -> Contents:
     header = update.header
     methods: Counter[str] = Counter()
     for method, size in header.blocks.tolist():
-        known = method in set(Method)
-        methods[Method(method).name.lower() if known else f"method {method}"] += size
+        methods[_named(method)] += size
     steps: Counter[str] = Counter()
     for op, _, _, _, size in header.segments.tolist():
         steps[Op(op).name.lower()] += size
@@ -99,6 +99,12 @@ def contents(update: UpdateFile) -> Contents:
         methods=dict(methods),
         steps=dict(steps),
     )
+
+
+def _named(method: int) -> str:
+    if method in set(Method):
+        return Method(method).name.lower()
+    return "patch" if method == PATCH else f"method {method}"
 
 
 def inspect(update: UpdateFile, base: Folder | None) -> Inspection:

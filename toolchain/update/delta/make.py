@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ...progress import Progress
-from ..codec import block, zstd
-from ..codec.method import Method
-from . import skeleton
+from ..codec import block
+from . import skeleton, text
 from .draft import Draft, drafts
 from .file import Spool
 from .files import Folder, ViewReader
@@ -16,8 +15,7 @@ from .header import BLOCK, DTYPES, FILE, NO_FILE, SEGMENT, Header, Op, Strategy
 from .script import Step
 from .skeleton import Skeleton, prefix_spans, read_spans
 
-_THOROUGH = 4 << 20  # bytes of skeletons up to which zstd may take its time
-_BEST, _FAST = 19, 9  # levels of zstd
+_THOROUGH = 4 << 20  # bytes of skeletons up to which coding them may take its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +60,9 @@ def write(
     strategy = options.strategy
     plan = drafts(new, old)
     with Spool(target.parent) as spool, progress.stage(strategy.value, len(plan)) as step:
-        text = zstd.compress(new.text, prefix=old.text if old is not None else b"", level=_BEST)
-        spool.add(Method.ZSTD_PREFIX, text)
-        maker = _Maker(new, old, spool, options, _level(plan))
+        spool.add(*text.encode(new.text, old.text if old is not None else b""))
+        size = sum(draft.bones().size for draft in plan)
+        maker = _Maker(new, old, spool, options, thorough=size <= _THOROUGH)
         for draft in plan:
             maker.file(draft)
             step()
@@ -80,7 +78,7 @@ class _Maker:
     old: Folder | None
     spool: Spool
     options: Options
-    level: int
+    thorough: bool
     from_base: int = 0
 
     def file(self, draft: Draft) -> None:
@@ -119,13 +117,7 @@ class _Maker:
             prefix = read_spans(ViewReader(self.old.views[draft.told_from]), spans)
         begin, view = number * skeleton.BLOCK, ViewReader(self.new.views[draft.file.path])
         data = read_spans(view, bones.part(begin, begin + skeleton.BLOCK))
-        self.spool.add(Method.ZSTD_PREFIX, zstd.compress(data, prefix=prefix, level=self.level))
-
-
-def _level(plan: list[Draft]) -> int:
-    """The level of zstd for skeletons: large ones must not take too long."""
-    size = sum(draft.bones().size for draft in plan)
-    return _BEST if size <= _THOROUGH else _FAST
+        self.spool.add(*text.encode(data, prefix, thorough=self.thorough))
 
 
 def _header(plan: list[Draft], new: Folder, old: Folder | None, strategy: Strategy) -> Header:
