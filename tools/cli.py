@@ -28,6 +28,20 @@ COMMANDS = {
     "estimate": (".estimate:command", "Predict time, energy and memory, before anything is built."),
     "search": (".search:command", "Compare strategies at equal budgets of true evaluations."),
     "train-policy": (".train_policy:command", "Train the policy that proposes plans."),
+    "keys": (".updates.keys:command", "Make the keys that a fleet's repository is signed with."),
+    "repo": (".updates.repo:command", "Make and look after a repository of signed releases."),
+    "publish": (
+        ".updates.publish:command",
+        "Sign a release, and make updates that lead to it.",
+    ),
+    "package": (".updates.package:command", "Make one update file from a bundle to another."),
+    "inspect": (".updates.inspect:command", "Show what an update file holds, costs and changes."),
+    "update": (".updates.update:command", "On a device: bring it to the newest release."),
+    "rollback": (".updates.rollback:command", "On a device: go back to the release before."),
+    "recover": (".updates.recover:command", "On a device: finish what a power cut left."),
+    "status": (".updates.status:command", "On a device: what is installed and under way."),
+    "health": (".updates.health:command", ""),
+    "fleet": (".updates.fleet:command", "Plan updates of a whole fleet."),
     "devices": (".devices:command", "List the known devices, or show one."),
 }
 INTERRUPTED = 128 + signal.SIGINT  # as shells report it

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -104,6 +104,14 @@ def progress(*, quiet: bool = False, verbose: bool = False) -> Iterator[Progress
 def console() -> Console:
     """The console for results: stdout, never folded where it is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+
+
+def text_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Table:
+    """A table of plain texts."""
+    table = Table(*columns, title=escape(title) or None)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def print_report(report: Report, bundle: Path, *, as_json: bool = False) -> None:

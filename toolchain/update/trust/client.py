@@ -111,9 +111,11 @@ class TufSource:
         signed_at = self._metadata(Role.TIMESTAMP.value).signed.unrecognized_fields.get(SIGNED_AT)
         if not isinstance(signed_at, int):
             raise Refusal(Code.MALFORMED, f"the timestamp has no {SIGNED_AT}")
+        steps.sort(key=lambda step: step.seq)
+        about_newest = rollout.release in {"", steps[-1].release}
         return Offer(
-            tuple(sorted(steps, key=lambda step: step.seq)),
-            rollout.share,
+            tuple(steps),
+            rollout.share if about_newest else 0,  # nobody has been let at the newest yet
             rollout.salt,
             rollout.halted,
             signed_at,

@@ -1,0 +1,174 @@
+"""`hwc publish`: sign a release, make the update files that lead to it, and add them."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from ...toolchain.progress import Progress
+from ...toolchain.update.content.from_bundle import Edition, from_bundle
+from ...toolchain.update.delta.apply import apply
+from ...toolchain.update.delta.file import UpdateFile
+from ...toolchain.update.delta.files import Folder, PlainSink
+from ...toolchain.update.delta.header import Strategy
+from ...toolchain.update.delta.make import Options
+from ...toolchain.update.delta.strategies import Made, make
+from ...toolchain.update.refusal import Code, Refusal
+from ...toolchain.update.release import Release
+from ...toolchain.update.trust.repository import NewArtefact, Repository
+from ...toolchain.update.trust.roles import TARGETS, prefixed
+from .. import options
+from ..render import console, progress, text_table
+from . import signing
+
+MEMORY = 64 << 20  # bytes that a device is asked to have free: the agent with its libraries
+
+
+@click.command("publish")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@signing.repository
+@click.option("--product", default="", help="Needed where the repository has several.")
+@click.option("--version", "version", default="", help="What people call it; default: its number.")
+@click.option("--seq", type=click.IntRange(min=0), help="Default: one more than the last.")
+@click.option(
+    "--sec-epoch", type=click.IntRange(min=0), help="Raised: no older release runs any more."
+)
+@click.option(
+    "--from",
+    "bases",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A bundle that devices have; may be repeated. Default: the releases before.",
+)
+@click.option(
+    "--deltas",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Without --from: from how many of the releases before.",
+)
+@signing.keys
+@options.quiet
+def command(  # noqa: PLR0913 - an option each
+    bundle: Path,
+    *,
+    folder: Path,
+    product: str,
+    version: str,
+    seq: int | None,
+    sec_epoch: int | None,
+    bases: tuple[Path, ...],
+    deltas: int,
+    keys_folder: Path,
+    passphrase_file: Path | None,
+    quiet: bool,
+) -> None:
+    """Publish BUNDLE, made by hwc compile, or a model file, to a repository.
+
+    Makes the full update file and a delta from each base, signs what there are keys for, and adds
+    it. A new release goes to nobody until `hwc repo rollout` says so, if a rollout was ever set.
+
+    \b
+    hwc publish new.hwc --repo fleet/ --from old.hwc
+    hwc publish new.hwc --repo fleet/ --version 1.4
+    """  # noqa: D301 - click wants the escape
+    repository = signing.opened(folder, keys_folder, passphrase_file)
+    product = product or _only(repository)
+    before = repository.releases(product)
+    last = before[-1] if before else None
+    number = (last.seq + 1 if last else 1) if seq is None else seq
+    epoch = (last.sec_epoch if last else 0) if sec_epoch is None else sec_epoch
+    edition = Edition(product, version or str(number), number, epoch)
+    with ExitStack() as stack, progress(quiet=quiet) as shown:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwc-publish-")))
+        release = from_bundle(bundle, place / "new", edition, link=True)
+        work = _Work(repository, place, shown)
+        if bases:
+            folders = [work.known(path, before, i) for i, path in enumerate(bases)]
+        else:
+            folders = [work.restored(old) for old in before[::-1][:deltas]]
+        made = list(work.update_files(folders))
+        new = [NewArtefact(each.path, each.base, MEMORY) for each in made]
+        lacking = repository.publish(release, new)
+    if not quiet:
+        console().print(_table(made, before))
+    click.echo(signing.waiting(lacking, folder, f"{product} {edition.version} (seq {number})"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    repository: Repository
+    place: Path
+    progress: Progress
+
+    def known(self, bundle: Path, before: Sequence[Release], index: int) -> Path:
+        """The published release that a bundle is, as a folder.
+
+        Raises:
+            Refusal: No release has its files.
+        """
+        target = self.place / f"old{index}"
+        found = from_bundle(bundle, target, Edition("unknown", "0", 0), link=True)
+        match = next((release for release in before if release.files == found.files), None)
+        if match is None:
+            hint = "publish it first, or leave --from out"
+            raise Refusal(Code.BASE, f"{bundle}: no published release has these files", hint)
+        (target / "bundle.json").write_bytes(match.text())
+        return target
+
+    def restored(self, release: Release) -> Path:
+        """A published release, from its full update file, as a folder."""
+        target = self.place / f"seq{release.seq}"
+        full = next(
+            (
+                artefact
+                for artefact in self.repository.artefacts(release.product)
+                if not artefact.base and artefact.path.split("/")[2] == str(release.seq)
+            ),
+            None,
+        )
+        if full is None:
+            message = f"{release.product} {release.version} has no full update file"
+            raise Refusal(Code.BASE, message, "name its bundle with --from")
+        target.mkdir()
+        path = self.repository.folder / TARGETS / prefixed(full.path, full.sha256)
+        with UpdateFile.open(path) as update:
+            apply(update, None, PlainSink(target), progress=self.progress)
+        return target
+
+    def update_files(self, olds: Sequence[Path]) -> Iterator[Made]:
+        """The full update file, and a delta from each base that is smaller than that."""
+        with Folder(self.place / "new") as new:
+            full = make(new, None, self.place / "full.hwcu", Options(Strategy.FULL), self.progress)
+            yield full
+            for index, old in enumerate(olds):
+                with _opened(old) as base:
+                    target = self.place / f"{index}.hwcu"
+                    delta = make(new, base, target, Options(), self.progress)
+                if delta.base:
+                    yield delta
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[Folder]:
+    with Folder(folder) as opened:
+        yield opened
+
+
+def _only(repository: Repository) -> str:
+    products = repository.products()
+    if len(products) != 1:
+        raise click.UsageError(f"--product: there are {', '.join(products)}.")
+    return products[0]
+
+
+def _table(made: Sequence[Made], before: Sequence[Release]) -> object:
+    names = {release.digest: release.version for release in before}
+    rows = [
+        (names.get(each.base, "nothing"), each.strategy.value, f"{each.size:,} B", each.why)
+        for each in made
+    ]
+    return text_table(("from", "strategy", "size", "why"), rows)
