@@ -78,11 +78,14 @@ class Journal:
         """The records, made to last: one that was read may have been in memory alone."""
         if records := self.read():
             self._replace(records)
+        elif self.disk.kind(JOURNAL) is not None:
+            self.clear()
         return records
 
     def clear(self) -> None:
-        """The transaction is over; should a power cut bring it back, it is finished once more."""
+        """The transaction is over; after this returns, a power cut does not bring it back."""
         files.remove(self.disk, JOURNAL)
+        self.disk.sync("state")
 
     def _replace(self, records: Sequence[Record]) -> None:
         files.replace(self.disk, JOURNAL, b"".join(frame(record) for record in records))

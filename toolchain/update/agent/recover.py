@@ -102,3 +102,4 @@ def _tidy(agent: Agent, state: State) -> None:
             remove(agent.disk, f"state/{name}")
     if not agent.slots.points(state.current):
         agent.slots.point(state.current)
+        agent.slots.hold()

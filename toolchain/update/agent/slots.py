@@ -120,7 +120,7 @@ class Slots:
         return found
 
     def point(self, slot: Slot | None) -> None:
-        """Make `current` lead to a slot, or nowhere, in one step; it survives a power cut."""
+        """Make `current` lead to a slot, or nowhere, in one step; `hold` makes that last."""
         if slot is None:
             files.remove(self.disk, CURRENT)
         elif not self.points(slot):
@@ -129,6 +129,9 @@ class Slots:
             if self.disk.kind(CURRENT) is Kind.FOLDER:
                 files.remove(self.disk, CURRENT)  # somebody put it there; no link replaces it
             self.disk.rename(_NEXT, CURRENT)
+
+    def hold(self) -> None:
+        """Return once `current` survives a power cut as it is."""
         self.disk.sync("")
 
     def points(self, slot: Slot | None) -> bool:

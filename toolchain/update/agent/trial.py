@@ -12,7 +12,7 @@ from .state import State, write_state
 def attempt(agent: Agent, state: State, transaction: Transaction) -> tuple[State, Verdict]:
     """Try a release that lies checked in its slot, and is noted in the journal as on trial."""
     release = transaction.installed.release
-    agent.slots.point(transaction.to)
+    agent.slots.point(transaction.to)  # for the trial alone: after a power cut it begins again
     agent.log(Event.TRIAL, release)
     verdict = agent.health.check(agent.root / transaction.to.folder)
     if verdict.passed:
@@ -25,6 +25,7 @@ def attempt(agent: Agent, state: State, transaction: Transaction) -> tuple[State
 def forward(agent: Agent, state: State, transaction: Transaction) -> State:
     """Finish a change that passed; may be done twice."""
     agent.slots.point(transaction.to)
+    agent.slots.hold()
     new = state.committed(transaction.to, transaction.installed)
     new = replace(new, rejected=transaction.rejects)
     write_state(agent.disk, new)
@@ -55,6 +56,7 @@ def abandon(agent: Agent, state: State, transaction: Transaction) -> State:
 
 def _undone(agent: Agent, state: State, transaction: Transaction) -> State:
     agent.slots.point(transaction.back)
+    agent.slots.hold()
     if transaction.rejects:  # it leads to an older release, which is good for another try
         return state
     agent.slots.empty(transaction.to)  # before anything is written: the disk may be full
