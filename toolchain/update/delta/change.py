@@ -77,7 +77,7 @@ class _Sums:
             distance = np.abs(_ranks(one, dtype) - _ranks(two, dtype))
             self.largest = max(self.largest, float(distance.max()))
             self.distance += float(distance.sum())
-        new, old = _values(one, dtype), _values(two, dtype)
+        new, old = values(one, dtype), values(two, dtype)
         finite = np.isfinite(new) & np.isfinite(old)
         self.moved += float(np.square(new[finite] - old[finite]).sum())
         self.before += float(np.square(old[finite]).sum())
@@ -116,8 +116,8 @@ def _ranks(data: NDArray[np.uint8], dtype: Dtype) -> Numbers:
     return np.where(bits & sign, -magnitude, magnitude)
 
 
-def _values(data: NDArray[np.uint8], dtype: Dtype) -> Numbers:
-    """The numbers themselves; those of 8-bit floats and packed numbers are left out."""
+def values(data: NDArray[np.uint8], dtype: Dtype) -> Numbers:
+    """The numbers that bytes stand for; those of 8-bit floats and packed numbers are left out."""
     if dtype in _FLOATS:
         return data.view(_FLOATS[dtype]).astype(np.float64)
     if dtype is Dtype.BF16:

@@ -4,15 +4,16 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ...output import atomic_output
+from ...output import atomic_output, scratch_folder
 from ...progress import Progress, Silent
 from ..content.describe import read_release
-from ..refusal import Code, Refusal
+from ..refusal import Code, Refusal, short
 from ..release import Release
 from .files import Folder
 from .header import Strategy
 from .make import Options, Written, write
 from .match import places
+from .quantize import approximate
 
 _ALMOST = 1 << 10  # bytes that a delta must save over the full update, which needs no base
 _DOUBT = 0.1  # share of a release told from the base, up to which full may be as small as a delta
@@ -29,7 +30,8 @@ class Made:
         strategy: How it was made.
         why: One line: why so, and what it saves.
         base: Digest of the release that it starts from; empty where it needs none.
-        release: The release that it leads to.
+        release: The release that it leads to; of a quantized update, one near the new release,
+            whose agreement with both is for the caller to measure.
     """
 
     path: Path
@@ -63,6 +65,8 @@ def make(
     maker = _Maker(new, old, options or Options(), progress or Silent())
     maker.check()
     with atomic_output(target, force=True) as stage:
+        if old is not None and maker.options.strategy is Strategy.QUANTIZED:
+            return maker.quantized(old, target, stage)
         strategy, size, why = maker.write(stage)
     base = old.release.digest if old is not None and strategy is not Strategy.FULL else ""
     return Made(target, size, strategy, why, base, new.release)
@@ -91,6 +95,8 @@ class _Maker:
         if self.old is None and strategy not in (Strategy.FULL, Strategy.AUTO):
             message = f"the strategy {strategy.value} needs the release that devices have"
             raise Refusal(Code.STRATEGY, message, "name it, or make the full update")
+        if not self.options.share > 0:
+            raise Refusal(Code.STRATEGY, f"steps of {self.options.share}", "take 0.5")
         if strategy is Strategy.INCREMENTAL and self.old is not None:
             _check_layers(changed_layers(self.new.release, self.old.release), self.options.layers)
         for folder in (self.new, self.old):
@@ -110,6 +116,16 @@ class _Maker:
         if made.from_base > _DOUBT * self.new.release.size:
             return Strategy.HASH, made.size, self._share(made.size)
         return self._smaller(made.size, stage)
+
+    def quantized(self, old: Folder, target: Path, stage: Path) -> Made:
+        """Write the update to a release near the new one."""
+        with scratch_folder("hwc-quantized-") as root:
+            approximate(self.new, old, root, self.options.share)
+            with Folder(root) as near:
+                size = write(near, old, stage, self.options, self.progress).size
+                why = f"asked for: {self._share(size)}; it leads to {short(near.release.digest)}"
+                base = old.release.digest
+                return Made(target, size, Strategy.QUANTIZED, why, base, near.release)
 
     def _smaller(self, size: int, stage: Path) -> tuple[Strategy, int, str]:
         """Choose between the delta that was written and the full update."""
