@@ -1,7 +1,8 @@
 """Bytes of an update between two versions of a model, beside what others make of the same files.
 
-Run `python tests/bench/update_sizes.py` (minutes; bsdiff takes most of them). Sizes are of whole
-update files: header, new `bundle.json` and digests included, which the others do without.
+Run `python tests/bench/update_sizes.py` (minutes; bsdiff takes most of them). A release is a model
+and its signed `bundle.json`; the others get both, one behind the other, and do without the header
+and digests of an update file.
 """
 
 import argparse
@@ -82,7 +83,8 @@ def measured(pair: Pair, others: Mapping[str, Peer]) -> Row:
         rate = len(pair.new) / 1e6 / (time.perf_counter() - begin)
         if (root / "out" / "model.onnx").read_bytes() != pair.new:
             raise SystemExit(f"{pair.name}: came out otherwise")
-    sizes = {name: peer(pair.old, pair.new) for name, peer in others.items()}
+        both = [(folder / "model.onnx").read_bytes() + text(folder) for folder in (old, new)]
+    sizes = {name: peer(*both) for name, peer in others.items()}
     cost = took / (len(pair.new) / 1e6)
     strategy = made.strategy.value
     return Row(pair.name, len(pair.new), made.size, strategy, pair.limit, sizes, cost, rate)
@@ -106,6 +108,11 @@ def release(folder: Path, model: bytes, seq: int) -> Path:
     return folder
 
 
+def text(folder: Path) -> bytes:
+    """The release's `bundle.json`."""
+    return (folder / "bundle.json").read_bytes()
+
+
 def made_update(old: Path, new: Path, target: Path) -> Made:
     """The update that `auto` makes."""
     with Folder(old) as older, Folder(new) as newer:
@@ -120,7 +127,7 @@ def applied(made: Made, old: Path, out: Path) -> None:
 
 
 def cells(rows: list[Row]) -> list[list[str]]:
-    """The rows of the table; the best of each is what the others have to beat."""
+    """The rows of the table."""
     return [
         [
             row.name,
