@@ -15,6 +15,7 @@ from ..toolchain.plan import Plan, Precision, Sparsity
 from ..toolchain.slots import Slot, SlotGraph
 from ..toolchain.storage.formats import Format
 from . import quantize, sparsify, store
+from .base import Base
 from .forms import Forms
 from .legalize_trt import legalize_trt
 from .operands import Operands
@@ -36,15 +37,24 @@ class PlanWriter:
         slots: Its slots.
         dialect: How the backend wants precisions written.
         ranges: The calibrated range of each float tensor; may be empty where no plan quantises.
+        base: An earlier graph of the one plan that is written, whose scales, zero points and
+            codebooks it has; None: those that fit best.
     """
 
     def __init__(
-        self, model: ir.Model, slots: SlotGraph, *, dialect: Dialect, ranges: Mapping[str, Range]
+        self,
+        model: ir.Model,
+        slots: SlotGraph,
+        *,
+        dialect: Dialect,
+        ranges: Mapping[str, Range],
+        base: Base | None = None,
     ) -> None:
         self.model = model
         self.slots = slots
         self.dialect = dialect
         self.ranges = ranges
+        self.base = base
         self._twin = _same_values(model.graph, ranges)
         self._weights: dict[tuple[str, str], quantize.Weights] = {}
         self._sparse: dict[str, Array] = {}
@@ -69,7 +79,7 @@ class PlanWriter:
 
     def within(self, model: ir.Model, slots: SlotGraph) -> "PlanWriter":
         """A writer of a part of the model; constants are quantised once for it and the whole."""
-        part = PlanWriter(model, slots, dialect=self.dialect, ranges=self.ranges)
+        part = PlanWriter(model, slots, dialect=self.dialect, ranges=self.ranges, base=self.base)
         part._twin, part._weights, part._sparse = self._twin, self._weights, self._sparse
         part._stored, part._recovered = self._stored, self._recovered
         return part
@@ -91,9 +101,14 @@ class PlanWriter:
         if read not in self._weights:
             scale = float(self.mapping(source).scale)
             self._weights[read] = quantize.weights(
-                node, scale, channels=extra, dtype=self._int8_float
+                node, scale, channels=extra, dtype=self._int8_float, scale=self._base_scale(node)
             )
         return self._weights[read]
+
+    def _base_scale(self, node: ir.Node) -> quantize.Floats | None:
+        """The scales that a node's weight has in the base; None without one."""
+        tensor = kernels.constant(node.inputs[1])
+        return self.base.weight(node, tensor.numpy()) if self.base and tensor is not None else None
 
     def sparse(self, node: ir.Node) -> Array | None:
         """A node's weight with two of each four at zero; worked out once for all plans.
@@ -111,11 +126,14 @@ class PlanWriter:
             return None
         read = (str(node.name), str(node.inputs[1] and node.inputs[1].name), form)
         if read not in self._stored:
-            self._stored[read] = store.stored_weight(node, form)
+            like = self.base.stored(node, form) if self.base else None
+            self._stored[read] = store.stored_weight(node, form, like=like)
         return self._stored[read]
 
     def mapping(self, tensor: str) -> quantize.Affine:
         """The mapping of a tensor; what only moves numbers shares the mapping of its source."""
+        if self.base:
+            return self.base.activation(tensor)
         source = self._twin.get(tensor, tensor)
         unsigned = self.dialect.unsigned_activations
         return quantize.activation(self.ranges[source], unsigned=unsigned, dtype=self._int8_float)
@@ -148,7 +166,7 @@ class _Writing:
         self.graph = self.model.graph
         self.nodes = {node.name: node for node in self.graph}
         self.forms = Forms(self.graph, writer.mapping)
-        self.operands = Operands(self.graph, writer.dialect)
+        self.operands = Operands(self.graph, writer.dialect, writer.base)
         self.readers = _int8_readers(writer.slots, self._precision)
         self.known: set[ir.Node] = set()
 

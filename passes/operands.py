@@ -2,12 +2,14 @@
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from ..toolchain import kernels
 from ..toolchain.dialect import Dialect, Int4Form
 from ..toolchain.naming import derived
 from . import quantize, weight_only
+from .base import Base
 from .forms import SUFFIX, constant
 from .quantize import Affine, Integers, Weights
 
@@ -20,11 +22,13 @@ class Operands:
     Args:
         graph: The graph that is being written.
         dialect: How the backend wants them.
+        base: The scales that they have; None: those that fit best.
     """
 
-    def __init__(self, graph: ir.Graph, dialect: Dialect) -> None:
+    def __init__(self, graph: ir.Graph, dialect: Dialect, base: Base | None = None) -> None:
         self._graph = graph
         self._dialect = dialect
+        self._base = base
 
     def cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
         """A float constant in another float type."""
@@ -80,9 +84,13 @@ class Operands:
         tensor = kernels.constant(node.inputs[index])
         if tensor is None:
             raise ValueError(f"{node.name}: input {index} is not a constant")
-        unsigned = self._dialect.unsigned_activations
-        integers, affine = quantize.constant(tensor.numpy(), unsigned=unsigned, dtype=dtype.numpy())
+        unsigned, array = self._dialect.unsigned_activations, tensor.numpy()
         name = derived(f"{node.name}/{index}", "q8")
+        if self._base is None:
+            integers, affine = quantize.constant(array, unsigned=unsigned, dtype=dtype.numpy())
+        else:
+            affine = self._base.constant(name, array)
+            integers = quantize.quantize(array, affine)
         return self._dequantize(node, name, integers, affine, axis=None, dtype=dtype)
 
     def to_int4(self, node: ir.Node) -> ir.Node:
@@ -92,7 +100,7 @@ class Operands:
             raise ValueError(f"{node.name}: no constant weight")
         flipped = bool(node.attributes.get_int("transB", 0))
         matrix = weight.numpy().T if flipped else weight.numpy()
-        steps, scale = weight_only.int4_blocks(matrix.astype(np.float32))
+        steps, scale = self._blocks(node, matrix.astype(np.float32))
         if self._dialect.int4 is Int4Form.MATMUL_NBITS:
             return self._matmul_nbits(node, steps, scale)
         name = derived(str(node.name), "q4")
@@ -106,6 +114,15 @@ class Operands:
         if flipped:
             node.attributes["transB"] = ir.AttrInt64("transB", 0)
         return node
+
+    def _blocks(
+        self, node: ir.Node, matrix: quantize.Floats
+    ) -> tuple[npt.NDArray[np.int8], quantize.Floats]:
+        """A weight of shape (depth, columns) in 4-bit blocks: integers and scales."""
+        if self._base is None:
+            return weight_only.int4_blocks(matrix)
+        name, flat = derived(str(node.name), "q4"), self._dialect.int4 is Int4Form.MATMUL_NBITS
+        return weight_only.int4_blocks(matrix, self._base.blocks(name, matrix, flat=flat))
 
     def _matmul_nbits(self, node: ir.Node, steps: Integers, scale: quantize.Floats) -> ir.Node:
         packed, scales = weight_only.pack_matmul_nbits(steps.astype(np.int8), scale)

@@ -83,28 +83,31 @@ def constant(
 
 
 def weights(
-    node: ir.Node, input_scale: float, *, channels: int = 0, dtype: npt.DTypeLike = np.float32
+    node: ir.Node,
+    input_scale: float,
+    *,
+    channels: int = 0,
+    dtype: npt.DTypeLike = np.float32,
+    scale: Floats | None = None,
 ) -> Weights:
     """Quantise the weight and bias of a node.
-
-    A channel whose weights are tiny beside its bias gets a larger scale, so that the bias still
-    fits int32.
 
     Args:
         node: A Conv, ConvTranspose, Gemm or MatMul with a constant weight.
         input_scale: The scale of the activation that it reads.
         channels: Zero input channels to append to a Conv's weight.
         dtype: The float type that the graph holds the scales in.
+        scale: One for each channel, where it is given: what is beyond is clipped.
     """
     array, bias = _array(node, 1), _array(node, 2)
     if array is None:
         raise ValueError(f"{node.name}: no constant weight")
     axis = channel_axis(node, array.ndim)
-    scale = _scales(array, axis)
     if bias is not None:
-        bias = np.broadcast_to(bias.reshape(-1), scale.shape).astype(np.float32)
-        scale = np.maximum(scale, np.abs(bias) / np.float32(input_scale * _BIAS_HEADROOM))
-    scale = _held_in(scale, dtype)
+        shape = () if axis is None else array.shape[axis : axis + 1]
+        bias = np.broadcast_to(bias.reshape(-1), shape).astype(np.float32)
+    if scale is None:
+        scale = _held_in(_roomy(_scales(array, axis), bias, input_scale), dtype)
     affine = Affine(scale, np.zeros(scale.shape, np.int8))
     if channels:
         array = np.pad(array, [(0, 0), (0, channels), *[(0, 0)] * (array.ndim - 2)])
@@ -118,14 +121,35 @@ def weights(
 
 def quantize(array: Floats, affine: Affine, axis: int | None = None) -> Integers:
     """Round to the nearest step and saturate, as ONNX QuantizeLinear does."""
+    limits, steps = np.iinfo(affine.zero_point.dtype), _steps(array, affine, axis)
+    integers: Integers = np.clip(steps, limits.min, limits.max).astype(affine.zero_point.dtype)
+    return integers
+
+
+def beyond(array: Floats, affine: Affine, axis: int | None = None) -> int:
+    """How many numbers `quantize` would clip."""
+    limits, steps = np.iinfo(affine.zero_point.dtype), _steps(array, affine, axis)
+    return int(np.count_nonzero((steps < limits.min) | (steps > limits.max)))
+
+
+def _steps(array: Floats, affine: Affine, axis: int | None) -> npt.NDArray[np.floating[Any]]:
+    """The nearest step of each number, whatever the integers hold."""
     shape = [1] * array.ndim
     if axis is not None:
         shape[axis] = -1
     scale, zero = affine.scale.reshape(shape), affine.zero_point.reshape(shape)
-    limits = np.iinfo(affine.zero_point.dtype)
-    steps = np.rint(array / scale) + zero.astype(np.int32)
-    integers: Integers = np.clip(steps, limits.min, limits.max).astype(affine.zero_point.dtype)
-    return integers
+    steps: npt.NDArray[np.floating[Any]] = np.rint(array / scale) + zero.astype(np.int32)
+    return steps
+
+
+def _roomy(scale: Floats, bias: Floats | None, input_scale: float) -> Floats:
+    """Scales with which the bias fits int32, too.
+
+    A channel whose weights are tiny beside its bias gets a larger one.
+    """
+    if bias is None:
+        return scale
+    return np.maximum(scale, np.abs(bias) / np.float32(input_scale * _BIAS_HEADROOM))
 
 
 def _held_in(scale: Floats, dtype: npt.DTypeLike) -> Floats:

@@ -5,11 +5,11 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK = 32  # weights that share one scale, along K
-_HALF = 8  # int4 runs from -8 to 7
+INT4_HALF = 8  # int4 runs from -8 to 7
 
 
 def int4_blocks(
-    weight: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32], scale: npt.NDArray[np.float32] | None = None
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Round a matrix to 4 bits in blocks along its first axis.
 
@@ -17,6 +17,7 @@ def int4_blocks(
 
     Args:
         weight: Shape (K, N).
+        scale: Shape (ceil(K / 32), N), where they are given: what is beyond is clipped.
 
     Returns:
         Integers in [-8, 7] of shape (K, N) as int8, and scales of shape (ceil(K / 32), N).
@@ -26,10 +27,11 @@ def int4_blocks(
     padded = np.zeros((blocks * BLOCK, columns), np.float32)
     padded[:depth] = weight
     grouped = padded.reshape(blocks, BLOCK, columns)
-    extreme = np.take_along_axis(grouped, np.abs(grouped).argmax(1)[:, None], 1)[:, 0]
-    scale = (extreme / -_HALF).astype(np.float32)
+    if scale is None:
+        extreme = np.take_along_axis(grouped, np.abs(grouped).argmax(1)[:, None], 1)[:, 0]
+        scale = (extreme / -INT4_HALF).astype(np.float32)
     safe = np.where(scale == 0, np.float32(1), scale)
-    steps = np.clip(np.rint(grouped / safe[:, None]), -_HALF, _HALF - 1).astype(np.int8)
+    steps = np.clip(np.rint(grouped / safe[:, None]), -INT4_HALF, INT4_HALF - 1).astype(np.int8)
     return steps.reshape(-1, columns)[:depth], safe
 
 
@@ -53,8 +55,8 @@ def pack_matmul_nbits(
     """
     depth, columns = steps.shape
     blocks = scale.shape[0]
-    padded = np.full((blocks * BLOCK, columns), _HALF, np.uint8)
-    padded[:depth] = (steps + _HALF).astype(np.uint8)
+    padded = np.full((blocks * BLOCK, columns), INT4_HALF, np.uint8)
+    padded[:depth] = (steps + INT4_HALF).astype(np.uint8)
     nibbles = padded.T.reshape(columns, blocks, BLOCK)
     packed = nibbles[..., 0::2] | (nibbles[..., 1::2] << 4)
     return packed.astype(np.uint8), np.ascontiguousarray(scale.T)

@@ -376,9 +376,9 @@ def test_weights_are_worked_out_once(subject: Make, monkeypatch: pytest.MonkeyPa
     calls: list[str] = []
     real = quantize.weights
 
-    def watched(node: ir.Node, scale: float, **options: object) -> quantize.Weights:
+    def watched(node: ir.Node, input_scale: float, **options: object) -> quantize.Weights:
         calls.append(str(node.name))
-        return real(node, scale, **options)  # type: ignore[arg-type]  # handed on as they came
+        return real(node, input_scale, **options)  # type: ignore[arg-type]  # handed on as they came
 
     monkeypatch.setattr(quantize, "weights", watched)
     first, second = bench.write(y="int8"), bench.write(y="int8")

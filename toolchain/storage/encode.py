@@ -45,7 +45,12 @@ def layout(shape: tuple[int, ...], axis: int | None) -> tuple[int, int]:
 
 
 def encode(
-    array: Floats, form: Format, axis: int | None = 0, *, importance: Floats | None = None
+    array: Floats,
+    form: Format,
+    axis: int | None = 0,
+    *,
+    importance: Floats | None = None,
+    like: Encoded | None = None,
 ) -> Encoded:
     """Encode a weight; one that was decoded from the same format comes out as it went in.
 
@@ -54,6 +59,8 @@ def encode(
         form: The format.
         axis: Its channel axis; None: it has one channel.
         importance: What an error of each weight counts, of the same shape; codebooks heed it.
+        like: Another weight of the same shape, format and axis: its scales and levels are taken, so
+            that equal weights have equal codes; None: those that fit best.
 
     Raises:
         InputError: It has NaN or infinite numbers.
@@ -66,12 +73,12 @@ def encode(
     rows = _rows(np.asarray(array, np.float32), axis)
     if form.kind is Kind.CODEBOOK:
         weights = None if importance is None else _rows(importance, axis)
-        levels = _codebooks(rows, form, weights)
+        levels = like.levels if like else _codebooks(rows, form, weights)
         scales, codes = np.ones((1, 1), np.float32), _nearest_of(rows, levels)
         return Encoded(form, array.shape, axis, codes.reshape(-1), scales, levels)
     table = fixed_levels(form)
     grouped = _grouped(rows, form)
-    scales = _scales(grouped, form, table)
+    scales = like.scales if like else _scales(grouped, form, table)
     codes = _ungrouped(_nearest(_divided(grouped, scales), table), rows.shape)
     return Encoded(form, array.shape, axis, codes.reshape(-1), scales, table[None])
 
@@ -97,10 +104,15 @@ def decode(encoded: Encoded) -> Floats:
 
 
 def stored(
-    array: Floats, form: Format, axis: int | None = 0, *, importance: Floats | None = None
+    array: Floats,
+    form: Format,
+    axis: int | None = 0,
+    *,
+    importance: Floats | None = None,
+    like: Encoded | None = None,
 ) -> Floats:
-    """What is left of a weight once it was stored."""
-    return decode(encode(array, form, axis, importance=importance))
+    """What is left of a weight once it was stored, as `encode` does it."""
+    return decode(encode(array, form, axis, importance=importance, like=like))
 
 
 def relative_error(array: Floats, form: Format, axis: int | None = 0) -> float:
