@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +47,7 @@ ROUNDS = 4  # of measuring what was chosen and choosing again
 SETTLED = 0.03  # a price that near the measurement is believed
 STALE = TOTAL  # beyond that the rows that a price rests on are measured again
 BUDGETS = (0, 160, 400)  # true evaluations by effort
+WON_BACK = (4.0, 16.0)  # times the drop that is allowed: what training with rounding may win back
 ROOM = 0.02  # of the size: trained weights are packed a little less tightly
 
 
@@ -121,8 +122,9 @@ class PlanSearch:
     def run(self) -> Searched:
         """Find the best plan that keeps within the drop on the search split.
 
-        Where none does, and weights can be trained for a plan, it is the one that loses least
-        within the other limits: the gate judges what training makes of it.
+        Where none does, and weights can be trained for a plan, it is the best that drops no more
+        than training is likely to win back, or else the one that loses least within the other
+        limits; the gate judges what training makes of it.
 
         Raises:
             ConstraintError: No plan meets the constraints; the message names the nearest.
@@ -133,7 +135,12 @@ class PlanSearch:
         except ConstraintError as refused:
             if self.request.recovery is not Recover.FULL:
                 raise
-            self.progress.note(f"{refused.message}: the plan that loses least is trained")
+            self.progress.note(f"{refused.message}: a plan is trained")
+        drop = self.request.max_drop
+        for factor in WON_BACK:
+            asked = replace(self.request, max_drop=min(1.0, factor * drop))
+            with suppress(ConstraintError):
+                return replace(self, request=asked).found()
         asked = replace(self.request, objective=Objective.DROP, max_drop=1.0, weights={})
         return replace(self, request=asked).found()
 
