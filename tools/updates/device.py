@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -25,6 +26,7 @@ ROOT = "root.json"
 METADATA = "metadata"
 AUTO = "auto"  # the health check that comes with hwc
 NONE = "none"
+RUNTIMES = ("tensorrt", "onnxruntime")  # by the names that releases ask for
 
 root_dir = click.option(
     "--root-dir",
@@ -79,6 +81,16 @@ class Settings:
     health: str = AUTO
     limit: float = 120.0
     machine: Machine = field(default_factory=Machine)
+
+
+def installed_runtime() -> tuple[str, str]:
+    """The runtime that is installed here, and its version; empty where there is none."""
+    for brand in RUNTIMES:
+        try:
+            return brand, metadata.version(brand)
+        except metadata.PackageNotFoundError:
+            continue
+    return "", ""
 
 
 def read_settings(root: Path) -> Settings:

@@ -37,7 +37,11 @@ if TYPE_CHECKING:
     help="At the first time: a command that tries a release (its folder is added), or none.",
 )
 @click.option("--accelerator", default="", help="At the first time: its name, such as orin.")
-@click.option("--runtime", default="", help="At the first time: such as onnxruntime=1.23.")
+@click.option(
+    "--runtime",
+    default="",
+    help="At the first time: such as tensorrt=10.3; default: what is installed here.",
+)
 @click.option("--again", is_flag=True, help="Also a release that failed here before.")
 @options.json_output
 @options.quiet
@@ -65,7 +69,9 @@ def command(  # noqa: PLR0913 - an option each
     hwc update --root-dir /opt/model
     """  # noqa: D301 - click wants the escape
     if trust is not None:
-        brand, _, version = runtime.partition("=")
+        brand, version = device.installed_runtime()
+        if runtime:
+            brand, _, version = runtime.partition("=")
         machine = Machine(accelerator=accelerator, runtime=brand, runtime_version=version)
         told = device.Settings(product, repo, identity, health, machine=machine)
         device.set_up(root, told, trust)
