@@ -15,7 +15,8 @@ from .make import Options, Written, write
 from .match import places
 from .quantize import approximate
 
-_ALMOST = 1 << 10  # bytes that a delta must save over the full update, which needs no base
+_ALMOST = 1 << 10  # bytes that a delta must save over the full update, which needs no base,
+_WORTH = 0.99  # and of which share it may be
 _DOUBT = 0.1  # share of a release told from the base, up to which full may be as small as a delta
 _NAMED = 5  # tensors that a refusal names
 
@@ -132,7 +133,7 @@ class _Maker:
         other = stage.with_suffix(".full")
         try:
             full = self._write(Strategy.FULL, other).size
-            if size + _ALMOST <= full:
+            if size <= min(full - _ALMOST, _WORTH * full):
                 return Strategy.HASH, size, f"{self._share(size)}, full would be {full} B"
             other.replace(stage)
         finally:
