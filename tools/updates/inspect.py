@@ -44,7 +44,7 @@ def command(  # noqa: PLR0913 - an option each
     hwc inspect update.hwcu --base old.hwc
     """  # noqa: D301 - click wants the escape
     with ExitStack() as stack:
-        opened = stack.enter_context(UpdateFile.open(update))
+        opened = stack.enter_context(_opened(update))
         found: Contents | Inspection = contents(opened)
         if base is not None or not opened.header.base:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwc-inspect-")))
@@ -62,6 +62,13 @@ def command(  # noqa: PLR0913 - an option each
         if found.changes:
             columns = ("tensor", "changed", "mean step", "largest", "relative", "in the update")
             console().print(text_table(columns, _changes(found)))
+
+
+def _opened(path: Path) -> UpdateFile:
+    try:
+        return UpdateFile.open(path)
+    except Refusal as cause:
+        raise Refusal(cause.code, f"{path}: {cause.message}", cause.hint) from cause
 
 
 def _folder(source: Path, place: Path, edition: Edition) -> Path:
