@@ -17,7 +17,8 @@ from .quantize import approximate
 
 _ALMOST = 1 << 10  # bytes that a delta must save over the full update, which needs no base,
 _WORTH = 0.99  # and of which share it may be
-_DOUBT = 0.1  # share of a release told from the base, up to which full may be as small as a delta
+_TOLD, _LARGE = 0.1, 0.75  # shares of a release: with less told from the base than the one, or with
+# a larger delta than the other, the full update may be as small
 _NAMED = 5  # tensors that a refusal names
 
 
@@ -114,7 +115,8 @@ class _Maker:
             size = self._write(Strategy.FULL, stage).size
             return Strategy.FULL, size, f"there is no base: {self._share(size)}"
         made = self._write(Strategy.HASH, stage)
-        if made.from_base > _DOUBT * self.new.release.size:
+        whole = self.new.release.size
+        if made.from_base > _TOLD * whole and made.size < _LARGE * whole:
             return Strategy.HASH, made.size, self._share(made.size)
         return self._smaller(made.size, stage)
 
