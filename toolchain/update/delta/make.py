@@ -26,17 +26,17 @@ class Options:
         strategy: AUTO chooses the smallest that leads to exactly the bytes of the release.
         layers: Tensors that an incremental update may change: names, patterns with `*`, or the
             name of a layer for all of its tensors.
-        share: Of the root mean square of a tensor's change, that the steps of a quantized update
-            have at most; twice as much makes it smaller by about a bit for each weight.
         pco: Whether devices have pcodec; without it updates are larger.
         level: Of zstd, for blocks of tensors.
+        share: Of the root mean square of a tensor's change, that the steps of a quantized update
+            have at most; twice as much makes it smaller by about a bit for each weight.
     """
 
     strategy: Strategy = Strategy.AUTO
     layers: tuple[str, ...] = ()
-    share: float = 0.5
     pco: bool = True
     level: int = 19
+    share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
