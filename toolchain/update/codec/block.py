@@ -1,183 +1,176 @@
-"""One block of new bytes, told from equally many old ones or from none, in the fewest bytes."""
+"""One block of new bytes told from old ones, or from none, by the method that takes the least."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..limits import LIMITS
 from ..refusal import Code, Refusal
 from ..release import Dtype
-from . import gaps, pco, planes, zstd
+from . import gaps, groups, zstd
+from .coder import Coder
+from .fields import Fields
+from .integers import Integers
 from .method import Method
-from .ulp import Bits, Grouping, Steps, bits, moved, ordered, steps, unordered
+from .payload import Payload, malformed
+from .pco import Pco, available
+from .planes import Planes
+from .ulp import Ulp
 
-_SPARSE = 0.35  # share of numbers that change, up to which gaps may win
-_QUICK = 3  # zstd's level for numbers: higher ones hardly find more
-_SAMPLE = 1 << 12  # bytes that tell whether anything can be saved
-_WORTH = 0.97  # of the bytes
-_SURE = 0.7  # of the bytes: weights by themselves take some 0.85
-_NEAR = 1 << 12  # steps up to which, for most, one histogram may be better than one a group
-_MOST = 0.99
-_TOLD = frozenset(Dtype) - {Dtype.PACKED, Dtype.BOOL}  # whose elements are numbers
+Coded = tuple[Method, bytes]
+
+_QUICK = 3  # level of zstd that shows whether it finds anything that repeats
+_REPEATS = 0.95  # share of what the frequencies of bytes tell that it then takes
+_HOPE = 1.2  # what a higher level may save
+_PROBES, _STRETCH = 12, 12  # how many stretches, of so many bytes, are looked for in an old block
+_FEW = 0.5  # share of numbers that moved up to which it is tried to tell which ones did
+_MANY = 0.002  # and from which it is tried to tell how far each number moved
+_GOOD = 0.6  # share of a block below which it is not told without the old one
+
+
+@dataclass(frozen=True, slots=True)
+class _Kit:
+    """A coder, and the methods that use it."""
+
+    coder: Coder
+    plain: Method
+    ulp: Method
+    gaps: Method
+
+
+_PLANES = _Kit(Planes(), Method.PLANES, Method.ULP_PLANES, Method.GAPS_PLANES)
+_PCO = _Kit(Pco(), Method.PCO, Method.ULP_PCO, Method.GAPS_PCO)
 
 
 def encode(
     new: bytes, old: bytes | None, dtype: Dtype, *, pco: bool = True, level: int = 19
-) -> tuple[Method, bytes]:
-    """The smallest of the ways that make sense, with its payload.
+) -> Coded:
+    """Code a block by the method that takes the fewest bytes.
 
     Args:
-        new: The bytes to be told; whole elements, or it is taken for bytes.
-        old: As many bytes that both sides have; None where there are none.
-        dtype: What the bytes mean.
-        pco: Whether devices have pcodec.
-        level: Of zstd for what are no numbers.
+        new: Whole elements; if not, they are taken for bytes.
+        old: What both sides have: as many bytes, or others that new ones may be found in; None
+            where there is nothing.
+        dtype: How to read both.
+        pco: Whether devices have pcodec; where this machine has not, it is not used either.
+        level: Of zstd, where that finds anything.
     """
-    best = Method.LITERAL, bytes(new)
-    for way in _ways(new, old, dtype, pcodec=pco, level=level) if new else ():
-        best = min(best, way, key=lambda each: len(each[1]))
-        if way[0] in _DENSE and len(best[1]) < _SURE * len(new):
-            break  # no way without the old numbers comes near
-    return best
+    best: Coded = (Method.LITERAL, new)
+    if not new:
+        return best
+    kit = _PCO if pco and available() else _PLANES
+    if old is not None and len(old) == len(new):
+        best = min(best, *_told(new, old, dtype, kit), key=_size)
+        if len(best[1]) < _GOOD * len(new):
+            return best
+    head, numbers = _numbers(new, None, dtype)
+    best = min(best, (kit.plain, head + kit.coder.encode(numbers.read(new))), key=_size)
+    return min(best, *_zstd(new, old, level, len(best[1])), key=_size)
 
 
 def decode(method: Method, payload: bytes, old: bytes | None, dtype: Dtype, size: int) -> bytes:
-    """Exactly `size` bytes.
+    """The new bytes: exactly `size` of them.
 
     Raises:
-        Refusal: The payload is damaged, asks for too much, or is told from old bytes that are not
-            there.
+        Refusal: The payload does not hold them. Whatever it says, decoding takes no more memory
+            than a few times `size`.
     """
-    if size > LIMITS.block or len(payload) > LIMITS.payload:
-        raise Refusal(Code.LIMIT, f"a block of {size} B from {len(payload)} B")
-    if method.needs_old and (old is None or (len(old) != size and method in _ALIGNED)):
-        raise Refusal(Code.MALFORMED, f"{method.name} without as many old bytes")
-    if method in _NUMBERS and size % dtype.size:
-        raise Refusal(Code.MALFORMED, f"{size} B are no whole numbers of {dtype.value}")
-    made = _decoded(method, payload, old or b"", dtype, size)
-    if len(made) != size:
-        raise Refusal(Code.MALFORMED, f"{method.name} gives {len(made)} B, not {size}")
-    return made
-
-
-def _ways(
-    new: bytes, old: bytes | None, dtype: Dtype, *, pcodec: bool, level: int
-) -> Iterator[tuple[Method, bytes]]:
-    """Ways to tell a block that are worth a try."""
-    numbers = dtype in _TOLD and not len(new) % dtype.size
-    aligned = old is not None and len(old) == len(new)
-    if not (numbers or aligned):
-        yield from _opaque(new, old, level)
-    elif not numbers:
-        yield from _opaque(new, old, level)
-        yield from _told(new, old or b"", Dtype.U8, pcodec=pcodec, level=level)
-    else:
-        if aligned:
-            yield from _told(new, old or b"", dtype, pcodec=pcodec, level=_QUICK)
-        yield from _alone(new, dtype, pcodec=pcodec)
-
-
-def _opaque(new: bytes, old: bytes | None, level: int) -> Iterator[tuple[Method, bytes]]:
-    if old:
-        yield Method.ZSTD_PREFIX, zstd.compress(new, prefix=old, level=level)
-    if len(new) <= _SAMPLE or _compressible(new):
-        yield Method.ZSTD, zstd.compress(new, level=level)
-
-
-def _told(
-    new: bytes, old: bytes, dtype: Dtype, *, pcodec: bool, level: int
-) -> Iterator[tuple[Method, bytes]]:
-    """Ways to tell numbers from old ones."""
-    before = bits(old, dtype)
-    by = steps(bits(new, dtype), before, dtype)
-    changed = np.count_nonzero(by) / max(1, len(by))
-    if changed < _SPARSE:
-        method = Method.GAPS_PCO if pcodec else Method.GAPS_PLANES
-        yield method, gaps.encode(_wide(by), pcodec=pcodec, level=level)
-    grouping = Grouping.of(before, dtype)
-    if pcodec:
-        ways = [(Method.ULP_PCO, grouping.split(_wide(by)))]
-        if len(grouping.ends) > 1 and np.count_nonzero(abs(by) < _NEAR) > _MOST * len(by):
-            ways.append((Method.STEPS_PCO, [_wide(by)]))
-        yield min(((m, pco.encode(g)) for m, g in ways), key=lambda way: len(way[1]))
-    else:
-        grouped = by if grouping.order is None else by[grouping.order]
-        yield Method.ULP_PLANES, planes.encode(grouped, level)
-        xor = np.frombuffer(new, np.uint8) ^ np.frombuffer(old, np.uint8)
-        yield Method.XOR_ZSTD, zstd.compress(xor.tobytes(), level=level)
-
-
-def _alone(new: bytes, dtype: Dtype, *, pcodec: bool) -> Iterator[tuple[Method, bytes]]:
-    """Ways to tell numbers by themselves."""
-    numbers = bits(new, dtype)
-    if pcodec:
-        yield Method.PCO, pco.encode([_wide(ordered(numbers, dtype).view(f"<i{dtype.size}"))])
-    else:
-        yield Method.PLANES, planes.encode(numbers, _QUICK)
-    if _compressible(new):
-        yield Method.ZSTD, zstd.compress(new, level=_QUICK)
-
-
-def _decoded(method: Method, payload: bytes, old: bytes, dtype: Dtype, size: int) -> bytes:
-    if dtype not in _TOLD:
-        dtype = Dtype.U8
-    made: bytes
+    if not 0 <= size <= LIMITS.block or len(payload) > LIMITS.payload:
+        raise Refusal(Code.LIMIT, f"a block is to have {size} B, from {len(payload)} B")
+    told_from = old or b""
+    if method.needs_old and len(told_from) != size and method is not Method.ZSTD_PREFIX:
+        raise malformed(f"is told from {len(told_from)} B, not {size}")
     match method:
         case Method.LITERAL:
-            made = payload
+            decoded = payload
         case Method.ZSTD:
-            made = zstd.decompress(payload, size)
+            decoded = zstd.decompress(payload, size)
         case Method.ZSTD_PREFIX:
-            made = zstd.decompress(payload, size, prefix=old)
+            decoded = zstd.decompress(payload, size, prefix=told_from)
         case Method.XOR_ZSTD:
-            xor = np.frombuffer(zstd.decompress(payload, size), np.uint8)
-            made = (xor ^ np.frombuffer(old, np.uint8)).tobytes()
-        case Method.PCO:
-            numbers = np.empty(size // dtype.size, _wide_type(dtype))
-            pco.decode(payload, [numbers])
-            whole = numbers.astype(f"<i{dtype.size}").view(f"<u{dtype.size}")
-            made = unordered(whole, dtype).tobytes()
-        case Method.PLANES:
-            made = planes.decode(payload, size // dtype.size, bits(b"", dtype).dtype).tobytes()
+            decoded = _xor(zstd.decompress(payload, size), told_from)
         case _:
-            before = bits(old, dtype)
-            made = moved(before, _steps(method, payload, before, dtype), dtype).tobytes()
-    return made
+            decoded = _decoded(method, Payload(payload), told_from, (dtype, size))
+    if len(decoded) != size:
+        raise malformed(f"holds {len(decoded)} B, not {size}")
+    return decoded
 
 
-def _steps(method: Method, payload: bytes, before: Bits, dtype: Dtype) -> Steps:
-    if method in {Method.GAPS_PCO, Method.GAPS_PLANES}:
-        pcodec = method is Method.GAPS_PCO
-        return gaps.decode(payload, len(before), _wide_type(dtype), pcodec=pcodec)
-    if method is Method.STEPS_PCO:
-        numbers = np.empty(len(before), _wide_type(dtype))
-        pco.decode(payload, [numbers])
-        return numbers
-    grouping = Grouping.of(before, dtype)
-    if method is Method.ULP_PCO:
-        groups = grouping.empty(_wide_type(dtype))
-        pco.decode(payload, groups)
-        return grouping.joined(groups)
-    numbers = planes.decode(payload, len(before), np.dtype(f"<i{dtype.size}"))
-    return grouping.joined(np.split(numbers, grouping.ends[:-1]))
+def _told(new: bytes, old: bytes, dtype: Dtype, kit: _Kit) -> Iterator[Coded]:
+    """Ways that compare each number with an old one."""
+    head, numbers = _numbers(new, old, dtype)
+    apart = numbers.apart(numbers.read(new), numbers.read(old))
+    moved = np.count_nonzero(apart)
+    if not moved:
+        kit = _PLANES  # needs no bytes but the count of none, and any build reads it
+    if moved <= _FEW * apart.size:
+        yield kit.gaps, head + gaps.encode(apart, kit.coder)
+    if moved > _MANY * apart.size:
+        yield kit.ulp, head + groups.encode(apart, numbers.keys(old), kit.coder)
 
 
-def _wide_type(dtype: Dtype) -> np.dtype[np.signedinteger]:
-    """Signed integers that pcodec takes: two bytes at least."""
-    return np.dtype(f"<i{max(2, dtype.size)}")
+def _zstd(new: bytes, old: bytes | None, level: int, best: int) -> Iterator[Coded]:
+    """Ways that look for what repeats; the thorough ones where a quick one finds something."""
+    ways = [(Method.ZSTD, new, b"")]
+    if old and _seen(new, old):
+        ways.append((Method.ZSTD_PREFIX, new, old))
+    if old and len(old) == len(new):
+        ways.append((Method.XOR_ZSTD, _xor(new, old), b""))
+    for method, data, prefix in ways:
+        quick = zstd.compress(data, prefix=prefix, level=min(level, _QUICK))
+        yield method, quick
+        if len(quick) < min(_HOPE * best, _REPEATS * _entropy(data)):
+            yield method, zstd.compress(data, prefix=prefix, level=level)
 
 
-def _wide(numbers: Steps) -> Steps:
-    return numbers.astype(np.int16) if numbers.dtype.itemsize == 1 else numbers
+def _decoded(method: Method, payload: Payload, old: bytes, form: tuple[Dtype, int]) -> bytes:
+    dtype, size = form
+    numbers: Integers = Ulp(_whole(dtype, size))
+    if dtype is Dtype.PACKED:
+        numbers = Fields.parse(payload.byte())
+    kit = _PCO if method.needs_pcodec else _PLANES
+    before = numbers.read(old if method.needs_old else bytes(size))
+    of = len(before), before.dtype
+    if method is kit.plain:
+        codes = kit.coder.decode(payload, *of)
+    elif method is kit.ulp:
+        codes = numbers.moved(before, groups.decode(payload, numbers.keys(old), of, kit.coder))
+    else:
+        codes = numbers.moved(before, gaps.decode(payload, *of, kit.coder))
+    payload.end()
+    return numbers.write(codes, size)
 
 
-def _compressible(data: bytes) -> bool:
-    """Whether zstd finds anything in a few places of a block."""
-    last = max(0, len(data) - _SAMPLE)
-    parts = b"".join(bytes(data[at : at + _SAMPLE]) for at in (0, last // 2, last))
-    return len(zstd.compress(parts, level=1)) < _WORTH * len(parts)
+def _numbers(new: bytes, old: bytes | None, dtype: Dtype) -> tuple[bytes, Integers]:
+    """How to read a block as numbers, and what the payload says of that."""
+    if dtype is Dtype.PACKED:
+        fields = Fields.likely(new, old)
+        return bytes([fields.form]), fields
+    return b"", Ulp(_whole(dtype, len(new)))
 
 
-_ALIGNED = frozenset(method for method in Method if method.needs_old) - {Method.ZSTD_PREFIX}
-_DENSE = frozenset({Method.ULP_PCO, Method.STEPS_PCO, Method.ULP_PLANES})
-_NUMBERS = (_ALIGNED - {Method.XOR_ZSTD}) | {Method.PCO, Method.PLANES}
+def _whole(dtype: Dtype, size: int) -> Dtype:
+    """The type, or bytes where a block is no whole number of elements."""
+    return dtype if size % dtype.size == 0 else Dtype.U8
+
+
+def _seen(new: bytes, old: bytes) -> bool:
+    """Whether any of a few stretches of the new bytes stands somewhere in the old ones."""
+    step = max(1, len(new) // _PROBES)
+    return any(new[at : at + _STRETCH] in old for at in range(0, len(new), step))
+
+
+def _xor(one: bytes, two: bytes) -> bytes:
+    return (np.frombuffer(one, np.uint8) ^ np.frombuffer(two, np.uint8)).tobytes()
+
+
+def _entropy(data: bytes) -> float:
+    """Bytes that data take if each byte is coded by how frequent it is."""
+    counts = np.bincount(np.frombuffer(data, np.uint8))
+    counts = counts[counts > 0]
+    return float(-(counts * np.log2(counts / len(data))).sum() / 8)
+
+
+def _size(coded: Coded) -> int:
+    return len(coded[1])

@@ -1,42 +1,32 @@
-"""The ways in which a block of bytes may be written; one byte on the wire."""
+"""How a block is coded: the numbers on the wire."""
 
 from enum import IntEnum
 
 
 class Method(IntEnum):
-    """The ways; a number never changes its meaning and is never used again."""
+    """The ways of coding a block; a number never changes its meaning and is never used again.
 
-    LITERAL = 0  # the bytes themselves
+    `PCO` in a name says that integers are coded with pcodec, `PLANES` that they are coded byte by
+    byte with zstd, which every build reads.
+    """
+
+    LITERAL = 0  # the bytes
     ZSTD = 1
     ZSTD_PREFIX = 2  # zstd that may refer to the old bytes
-    PCO = 3  # numbers by pcodec, with no old ones
-    ULP_PCO = 4  # steps from each old number to the new one, by pcodec
-    ULP_PLANES = 5  # the same steps, byte by byte, under zstd: for a device without pcodec
-    GAPS_PCO = 6  # the steps that are not 0 and where they are, by pcodec
-    GAPS_PLANES = 7  # the same under zstd
-    XOR_ZSTD = 8  # exclusive or with the old bytes, under zstd
-    PLANES = 9  # numbers byte by byte under zstd, with no old ones
-    STEPS_PCO = 10  # steps by pcodec, all in one group
+    PCO = 3  # the ranks of the new numbers
+    ULP_PCO = 4  # how far each number moved, grouped by what the old ones say
+    ULP_PLANES = 5
+    GAPS_PCO = 6  # which numbers moved, and how far
+    GAPS_PLANES = 7
+    XOR_ZSTD = 8  # zstd of the new bytes XOR the old ones
+    PLANES = 9
 
     @property
     def needs_old(self) -> bool:
-        """Whether it is told from old bytes."""
-        return self in _FROM_OLD
+        """Whether the new bytes are told from old ones."""
+        return self not in {Method.LITERAL, Method.ZSTD, Method.PCO, Method.PLANES}
 
     @property
     def needs_pcodec(self) -> bool:
         """Whether only a device with pcodec can read it."""
-        return self in {Method.PCO, Method.ULP_PCO, Method.GAPS_PCO, Method.STEPS_PCO}
-
-
-_FROM_OLD = frozenset(
-    {
-        Method.ZSTD_PREFIX,
-        Method.ULP_PCO,
-        Method.ULP_PLANES,
-        Method.GAPS_PCO,
-        Method.GAPS_PLANES,
-        Method.XOR_ZSTD,
-        Method.STEPS_PCO,
-    }
-)
+        return self in {Method.PCO, Method.ULP_PCO, Method.GAPS_PCO}

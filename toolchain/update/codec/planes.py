@@ -1,44 +1,64 @@
-"""Whole numbers byte by byte under zstd: what a build without pcodec writes and reads."""
+"""Integers coded byte by byte: all lowest bytes, then all second ones, each with zstd or as it is.
 
+What any build of hwc reads, with pcodec or without.
+"""
+
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from . import zstd
+from .coder import Codes, fold, unfold
+from .payload import Payload, malformed, varint
 
-Whole = npt.NDArray[np.integer[Any]]
-
-
-def encode(numbers: Whole, level: int) -> bytes:
-    """First the lowest byte of every number, then the next, and so on; signs folded into bit 0."""
-    unsigned = _folded(numbers)
-    planes = unsigned.astype(unsigned.dtype.newbyteorder("<")).view(np.uint8)
-    table = planes.reshape(len(numbers), unsigned.dtype.itemsize)
-    return zstd.compress(np.ascontiguousarray(table.T).tobytes(), level=level)
+_WIDTHS = (1, 2, 4, 8)  # bytes of integers that numpy knows
+_FOLDED = 0x10  # beside the count of planes: some integers are negative
 
 
-def decode(payload: bytes, count: int, dtype: np.dtype[Any]) -> Whole:
-    """The numbers.
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """A `Coder`: a byte that counts planes; of each its size, 0 for one as it is, and its bytes.
 
-    Raises:
-        Refusal: It is damaged, or has more or fewer.
+    No integers take nothing.
+
+    Attributes:
+        level: Of zstd.
     """
-    size = dtype.itemsize
-    raw = np.frombuffer(zstd.decompress(payload, count * size), np.uint8)
-    table = np.ascontiguousarray(raw.reshape(size, count).T)
-    unsigned = table.reshape(-1).view(f"<u{size}")
-    if dtype.kind == "u":
-        return unsigned
-    one = unsigned.dtype.type(1)
-    made: Whole = ((unsigned >> one) ^ -(unsigned & one)).view(f"<i{size}")
-    return made
 
+    level: int = 6
 
-def _folded(numbers: Whole) -> Whole:
-    """0, -1, 1, -2, ... as 0, 1, 2, 3, ...: small numbers have small bytes."""
-    if numbers.dtype.kind == "u":
-        return numbers
-    shift = 8 * numbers.dtype.itemsize - 1
-    folded: Whole = ((numbers << 1) ^ (numbers >> shift)).view(f"<u{numbers.dtype.itemsize}")
-    return folded
+    def encode(self, values: Codes) -> bytes:
+        """Code all of them in as many planes as the largest needs."""
+        if not values.size:
+            return b""
+        negative = values.view(f"i{values.itemsize}").min() < 0
+        values = fold(values) if negative else np.ascontiguousarray(values)
+        count = -(-int(values.max()).bit_length() // 8)
+        rows = values.view(np.uint8).reshape(values.size, values.itemsize)
+        out = [bytes([count | (_FOLDED if negative else 0)])]
+        for k in range(count):
+            plane = rows[:, k].tobytes()
+            packed = zstd.compress(plane, level=self.level)
+            smaller = len(packed) < len(plane)
+            out += [varint(len(packed)), packed] if smaller else [varint(0), plane]
+        return b"".join(out)
+
+    def decode(self, payload: Payload, count: int, kind: np.dtype[Any]) -> Codes:
+        """Take `count` integers off a payload; see `Coder`."""
+        if not count:
+            return np.zeros(0, kind)
+        form = payload.byte()
+        planes = form & ~_FOLDED
+        width = next((width for width in _WIDTHS if width >= planes), 0)
+        if not width:
+            raise malformed(f"has integers of form {form}")
+        rows = np.zeros((count, width), np.uint8)
+        for k in range(planes):
+            size = payload.varint(count)
+            plane = zstd.decompress(payload.take(size), count) if size else payload.take(count)
+            rows[:, k] = np.frombuffer(plane, np.uint8)
+        codes: Codes = rows.view(f"<u{width}").reshape(count)
+        if form & _FOLDED:
+            codes = unfold(codes).view(f"<i{width}")  # spreads the sign
+        return codes.astype(kind)

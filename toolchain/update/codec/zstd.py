@@ -1,56 +1,84 @@
-"""zstd without its frame's trappings, and with bounds on what a hostile frame may ask for."""
+"""zstd, with the old bytes as a prefix or without; the only place that knows the library.
 
-import io
+Frames have no magic number and no content size: what says that a block is zstd, and how long it
+is, stands elsewhere.
+"""
 
 import zstandard
 
 from ..limits import LIMITS
 from ..refusal import Code, Refusal
+from .payload import malformed
 
-_FORMAT = zstandard.FORMAT_ZSTD1_MAGICLESS  # who wrote it is known, and sizes are kept elsewhere
-_CHUNK = 1 << 16
-_PAST = 1  # byte: asked for beyond the end, to see that there is none
+_FORMAT = zstandard.FORMAT_ZSTD1_MAGICLESS
+_LEAST_WINDOW = 1 << 10  # what the format allows (RFC 8878, section 3.1.1.1.2)
+_SLACK = 2  # an encoder rounds up to a power of two
 
 
 def compress(data: bytes, *, prefix: bytes = b"", level: int = 19) -> bytes:
-    """Compress bytes, which may refer to those of a prefix."""
-    window = max(10, min(27, (len(data) + len(prefix)).bit_length()))
+    """One frame; decoding it takes the same prefix.
+
+    Args:
+        data: Of any length.
+        prefix: What the frame may refer to.
+        level: 1 to 19: slower and smaller.
+    """
     parameters = zstandard.ZstdCompressionParameters.from_level(
         level,
         source_size=len(data) + len(prefix),
         format=_FORMAT,
-        window_log=window,
-        write_content_size=0,
-        write_checksum=0,
-        write_dict_id=0,
+        write_content_size=False,
+        write_checksum=False,
+        write_dict_id=False,
+        window_log=_window_log(len(data)),
     )
-    compressor = zstandard.ZstdCompressor(
-        compression_params=parameters, dict_data=_dictionary(prefix)
-    )
-    return compressor.compress(bytes(data))
+    made = zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(prefix))
+    return made.compress(data)
 
 
 def decompress(data: bytes, size: int, *, prefix: bytes = b"") -> bytes:
-    """What was compressed; never more than `size` bytes are made, whatever the frame says.
+    """Decode one frame into exactly `size` bytes, which the caller has bounded.
 
     Raises:
-        Refusal: It is damaged, or does not give exactly `size` bytes.
+        Refusal: It is damaged, of another size, or asks for more memory than it can need.
     """
-    window = max(LIMITS.window, 2 * (size + len(prefix)), 1 << 10)
-    decompressor = zstandard.ZstdDecompressor(
-        dict_data=_dictionary(prefix), max_window_size=window, format=_FORMAT
+    _check_head(data, size)
+    decoder = zstandard.ZstdDecompressor(
+        dict_data=_dictionary(prefix), max_window_size=LIMITS.window, format=_FORMAT
     )
     try:
-        with decompressor.stream_reader(io.BytesIO(data), read_size=_CHUNK) as reader:
-            made = reader.read(size + _PAST)
+        # With room to spare, the library would not see what stands behind the frame; 0 is no bound.
+        decoded = decoder.decompress(data, max_output_size=max(size, 1), allow_extra_data=False)
     except zstandard.ZstdError as cause:
-        raise Refusal(Code.MALFORMED, f"a zstd frame of {len(data)} B: {cause}") from cause
-    if len(made) != size:
-        raise Refusal(Code.MALFORMED, f"a zstd frame gives {len(made)} B or more, not {size}")
-    return bytes(made)
+        raise malformed(f"is no zstd: {cause}") from cause
+    if len(decoded) != size:
+        raise malformed(f"holds {len(decoded)} B, not {size}")
+    return decoded
+
+
+def _window_log(size: int) -> int:
+    """The smallest window that holds `size` bytes, within limits.
+
+    A prefix needs no room in it: all of it can be referred to as long as no more was decoded than
+    the window holds (RFC 8878, section 5).
+    """
+    least, most = _LEAST_WINDOW.bit_length() - 1, LIMITS.window.bit_length() - 1
+    return min(max((size - 1).bit_length() if size else 0, least), most)
 
 
 def _dictionary(prefix: bytes) -> zstandard.ZstdCompressionDict | None:
     if not prefix:
         return None
     return zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+
+
+def _check_head(data: bytes, size: int) -> None:
+    """Refuse what would take memory: the library allocates what the head of a frame asks for."""
+    try:
+        head = zstandard.get_frame_parameters(data, format=_FORMAT)
+    except zstandard.ZstdError as cause:
+        raise malformed(f"is no zstd: {cause}") from cause
+    if head.window_size > min(LIMITS.window, _SLACK * max(size, _LEAST_WINDOW)):
+        raise Refusal(Code.LIMIT, f"a zstd frame asks for a window of {head.window_size} B")
+    if head.content_size not in (zstandard.CONTENTSIZE_UNKNOWN, size):
+        raise malformed(f"says that it holds {head.content_size} B, not {size}")

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hwc.toolchain.update.codec import block
+from hwc.toolchain.storage.bits import pack_bits
+from hwc.toolchain.update.codec import block, zstd
 from hwc.toolchain.update.codec.method import Method
 from hwc.toolchain.update.limits import LIMITS
 from hwc.toolchain.update.refusal import Refusal
@@ -156,8 +157,54 @@ def test_limits(payload: bytes, size: int) -> None:
 
 
 def test_a_bomb_gives_no_more_than_was_asked_for() -> None:
-    new = bytes(LIMITS.block)
-    method, payload = block.encode(new, None, Dtype.U8)
-    assert (method, len(payload) < 100) == (Method.ZSTD, True)
-    with pytest.raises(Refusal, match="HWC-U001"):
-        block.decode(method, payload, None, Dtype.U8, 1000)
+    payload = zstd.compress(bytes(LIMITS.block))
+    assert len(payload) < 100
+    with pytest.raises(Refusal, match="window of 1048576 B"):
+        block.decode(Method.ZSTD, payload, None, Dtype.U8, 1000)
+
+
+@pytest.mark.parametrize("bits", range(2, 8))
+def test_packed_codes_are_told_code_by_code(bits: int) -> None:
+    """A tenth of them moves by one: the entropy of that, whatever bytes the codes lie in."""
+    rng = np.random.default_rng(bits)
+    old = rng.binomial(2**bits - 2, 0.5, COUNT).astype(np.uint8)
+    share = 0.1
+    new = old + (rng.random(COUNT) < share)
+    one, two = (pack_bits(codes.astype(np.uint8), bits) for codes in (new, old))
+    _, size = back(one, two, Dtype.PACKED)
+    least = COUNT / 8 * (-share * math.log2(share) - (1 - share) * math.log2(1 - share))
+    assert size <= 1.05 * least
+
+
+@PCO
+def test_rounded_steps_take_no_bits_for_what_was_rounded(pco: bool) -> None:  # noqa: FBT001
+    """Weights that all moved by 2^-20 or -2^-20, some thousands of ULPs, take a bit each."""
+    rng = np.random.default_rng(7)
+    old = np.ldexp(rng.integers(1 << 15, 1 << 20, COUNT), -20).astype(np.float32)
+    new = old + np.float32(2.0**-20) * rng.choice([-1, 1], COUNT).astype(np.float32)
+    _, size = back(new.tobytes(), old.tobytes(), Dtype.F32, pco=pco)
+    assert size <= (1.1 if pco else 1.5) * COUNT / 8
+
+
+@PCO
+def test_bytes_that_moved_elsewhere_are_found(pco: bool) -> None:  # noqa: FBT001
+    rng = np.random.default_rng(8)
+    old = rng.standard_normal(COUNT).astype(np.float32)
+    _, size = back(np.roll(old, 1000).tobytes(), old.tobytes(), Dtype.F32, pco=pco)
+    assert size < 100
+
+
+@DTYPES
+def test_nothing_that_changed_takes_two_bytes(dtype: Dtype) -> None:
+    old = np.random.default_rng(9).bytes(1 << 12)
+    method, size = back(old, old, dtype)
+    assert (method, size <= 2) == (Method.GAPS_PLANES, True)
+
+
+def test_a_device_without_pcodec_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = np.arange(100, dtype=np.int32)
+    method, payload = block.encode((old + 1).tobytes(), old.tobytes(), Dtype.I32)
+    assert method.needs_pcodec
+    monkeypatch.setattr("hwc.toolchain.update.codec.pco.available", lambda: False)
+    with pytest.raises(Refusal, match="install pcodec"):
+        block.decode(method, payload, old.tobytes(), Dtype.I32, old.nbytes)
