@@ -6,11 +6,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 DEMO := demo/efficientnet_lite0.hwc
 PYTEST ?= -n 2
-# search.py and compress.py take hours, so they have targets of their own.
-BENCH ?= $(filter-out tests/bench/search.py tests/bench/compress.py,$(shell grep -l '^def main' tests/bench/*.py))
+# Some take hours, and have targets of their own.
+BENCH ?= $(filter-out tests/bench/search.py tests/bench/compress.py tests/bench/update_%.py tests/bench/fleet.py,$(shell grep -l '^def main' tests/bench/*.py))
 PACKAGES := __init__.py backends device_profiles passes toolchain tools
 
-.PHONY: help demo test check lint format imports types bench bench-latency bench-search bench-compress clean
+.PHONY: help demo test check lint format imports types bench bench-latency bench-search bench-compress bench-updates clean
 
 help:
 	@echo 'make demo    compile a real network for this machine and print what came of it'
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench-latency   those of latency tables and estimates alone'
 	@echo 'make bench-search    those of search strategies, the policy and evaluations alone'
 	@echo 'make bench-compress  those of pruning, storage and recovery alone'
+	@echo 'make bench-updates   those of updates: size, speed, safety'
 	@echo 'make clean   remove what the other targets made'
 
 demo: .venv/demo.stamp
@@ -83,6 +84,14 @@ bench-compress: .venv/dev.stamp
 	$(BIN)/python tests/bench/recovery_ptq.py
 	$(BIN)/python tests/bench/recovery_smooth.py
 	$(BIN)/python tests/bench/compress.py
+
+# Sizes beside what others make, speed and memory, fleets, and hostile input.
+bench-updates: .venv/dev.stamp
+	$(BIN)/python tests/bench/update_sizes.py
+	$(BIN)/python tests/bench/update_speed.py
+	$(BIN)/python tests/bench/update_fleet.py
+	$(BIN)/python tests/bench/update_fuzz.py
+	$(BIN)/python tests/bench/fleet.py
 
 clean:
 	rm -rf .venv demo build dist *.egg-info
