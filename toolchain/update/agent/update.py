@@ -1,6 +1,6 @@
 """An update, from the look at the repository to its commit or its undoing."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -68,7 +68,8 @@ def update(agent: Agent, source: Source, applier: Applier, *, again: bool = Fals
         if not verdict.passed:
             message = f"v{step.version} failed its trial: {verdict.text}"
             raise Refusal(Code.HEALTH, message, "publish a release that works on this device")
-        _purge(agent, keep=())
+        with suppress(OSError):  # the update is done; the next one removes what is left
+            _purge(agent, keep=())
         return Outcome(Result.UPDATED, state, verdict)
 
 
