@@ -26,7 +26,8 @@ class Base:
     Attributes:
         graph: The earlier deploy graph.
         clipped: How many numbers of each weight were beyond its scales, by the name of its
-            integers; filled in as weights are written.
+            integers; filled in as weights are written. What storage leaves of a weight is in it
+            with 0: its levels need not reach as far as the weight.
     """
 
     graph: ir.Graph
@@ -91,9 +92,12 @@ class Base:
         """
         weight = node.inputs[1]
         shape = () if weight is None else kernels.dims(weight)
-        found = self._any(stored_name(node, form))
+        name = stored_name(node, form)
+        found = _any(self.graph, name)
         if found is None:
             found = self._decoded(node, shape)
+        else:
+            self.clipped[name] = 0
         if found is None or found.shape != shape:
             had = "none" if found is None else list(found.shape)
             raise _other(f"the stored weight of '{node.name}' has the shape {list(shape)}", had)
@@ -108,19 +112,32 @@ class Base:
         self._finite(name, array)
         self.clipped[name] = beyond(array, affine, axis)
 
+    def changed(self, graph: ir.Graph) -> tuple[int, int]:
+        """How many weights of a graph that was written have another code, of how many."""
+        differing = total = 0
+        for name in self.clipped:
+            old, new = _any(self.graph, name), _any(graph, name)
+            if old is None or new is None:
+                continue
+            if old.dtype == np.uint8 and name.endswith(derived("", "q4")):  # two in a byte
+                old, new = (np.stack([array & 15, array >> 4]) for array in (old, new))
+            differing += int(np.count_nonzero(old != new))
+            total += old.size
+        return differing, total
+
     def _finite(self, name: str, array: Floats) -> None:
         if not np.isfinite(array).all():
             hint = "check the model's initialisers"
             raise InputError(f"a number of '{name}' is NaN or infinite", hint)
 
     def _affine(self, name: str) -> Affine:
-        zero = self._held(derived(name, "zero"))
+        zero = _held(self.graph, derived(name, "zero"))
         if zero is None or zero.shape != ():
             raise InputError(f"'{name}' is to be integers, but is none in the base", _HINT)
         return Affine(self._scale(name, ()), zero)
 
     def _scale(self, name: str, shape: tuple[int, ...]) -> Floats:
-        found = self._any(derived(name, "scale"))
+        found = _any(self.graph, derived(name, "scale"))
         if found is None or found.shape != shape:
             had = "none" if found is None else list(found.shape)
             raise _other(f"'{name}' has scales of shape {list(shape)}", had)
@@ -129,7 +146,7 @@ class Base:
     def _decoded(self, node: ir.Node, shape: tuple[int, ...]) -> Floats | None:
         """The int8 weight of a node as real numbers, without the channels that padding added."""
         name = derived(str(node.name), "q8")
-        integers = self._held(name)
+        integers = _held(self.graph, name)
         if integers is None or integers.ndim != len(shape):
             return None
         axis = channel_axis(node, len(shape))
@@ -140,17 +157,20 @@ class Base:
         kept = integers[tuple(slice(size) for size in shape)]
         return (kept * scale.reshape(wide)).astype(np.float32)
 
-    def _any(self, name: str) -> Array | None:
-        """A constant in whatever float type the graph holds it; the widest, where it has several.
 
-        All are the same numbers: a scale is chosen so that the narrowest holds it.
-        """
-        held = (self._held(each) for each in (name, *(derived(name, s) for s in SUFFIX.values())))
-        return next((array for array in held if array is not None), None)
+def _any(graph: ir.Graph, name: str) -> Array | None:
+    """A constant in whatever float type the graph holds it; the widest, where it has several.
 
-    def _held(self, name: str) -> Array | None:
-        value = self.graph.initializers.get(name)
-        return None if value is None or value.const_value is None else value.const_value.numpy()
+    All are the same numbers: a scale is chosen so that the narrowest holds it.
+    """
+    names = (name, *(derived(name, suffix) for suffix in SUFFIX.values()))
+    held = (_held(graph, each) for each in names)
+    return next((array for array in held if array is not None), None)
+
+
+def _held(graph: ir.Graph, name: str) -> Array | None:
+    value = graph.initializers.get(name)
+    return None if value is None or value.const_value is None else value.const_value.numpy()
 
 
 def _other(what: str, had: object) -> InputError:

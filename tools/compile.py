@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.argument("model")
 @options.device
 @options.power_mode
+@options.base
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The bundle. [MODEL.hwc]")
 @options.data
 @options.preprocess
@@ -82,6 +83,7 @@ def command(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
     hwc compile model.onnx --device jetson_orin --data photos/ --preprocess "resize=256 crop=224"
     hwc compile mypkg.models:build --input 1x3x224x224 --device a100
     hwc compile model.onnx --data calib.npz --methods precision,prune,storage --max-size 0.5
+    hwc compile new.onnx --data calib.npz --base old.hwc
     hwc compile model.onnx --data calib.npz --methods precision,prune --recover full \\
         --train-data train.npz --train-minutes 30 --augment "flip crop=4"
     """  # noqa: D301 - click wants the escape

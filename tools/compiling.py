@@ -17,15 +17,17 @@ from ..toolchain.progress import Progress, Silent
 from ..toolchain.verify import Tolerance
 from .request import Recover, Request
 from .stages import deliver
+from .stages.base import Earlier, earlier
 from .stages.cluster import connected
 from .stages.compilation import Compilation
 from .stages.condition import conditioned
-from .stages.decide import decide, reference
+from .stages.decide import Decisions, decide, reference
 from .stages.explore import evaluator
 from .stages.gate import Delivery, Gate
 from .stages.limits import check_limits
 from .stages.package import Packaging
 from .stages.prepare import Prepared, prepare
+from .stages.problem import problem_of
 from .stages.recover import check_folder, judge_of, recovery
 from .stages.refit import Refit
 from .stages.reorder import reordered
@@ -52,14 +54,18 @@ def compile_model(request: Request, progress: Progress | None = None) -> Bundle:
     check_target(request.target, force=request.force)
     check_folder(request.checkpoint)
     explorer(request.strategy, request.policy)  # what stands in its way is said now, not later
-    with connected(request.ray) as cluster:
-        return _compiled(request, Stopwatch(progress or Silent()), cluster)
+    with connected(request.ray) as cluster, earlier(request) as base:
+        return _compiled(request, Stopwatch(progress or Silent()), cluster, base)
 
 
-def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> Bundle:
+def _compiled(
+    request: Request, clock: "Stopwatch", cluster: Cluster | None, base: Earlier | None
+) -> Bundle:
     """Compile; true evaluations are made on the cluster, if there is one."""
     target = find_target(request)
     check_precisions(request, target)
+    if base is not None:
+        base.check_target(target)
     made_from = deliver.sources(request)
     prepared = prepare(request, target, clock)
     with clock.stage("run the original"):
@@ -81,13 +87,14 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
             prepared.splits.calibrate if request.recovery is not Recover.NONE else (),
             *(regained, judge, metric, request.threads, clock),
         )
-        last = _Last(held_out, folder, original, refit)
+        last = _Last(held_out, folder, original, refit, base)
         outcome = _delivered(begun.of(structured.model), last, clock, cluster)
         if outcome.delivery.plan is None and structured.choices:
             structured = structured.undone(prepared.model)
             outcome = _delivered(begun, last, clock, cluster)
         gate, searched, delivery = outcome.gate, outcome.searched, outcome.delivery
         report = deliver.make_report(gate, searched.problem, delivery, made_from)
+        report = report if base is None else base.described(report)
         notes = (
             *target.notes,
             *prepared.notes,
@@ -101,7 +108,7 @@ def _compiled(request: Request, clock: "Stopwatch", cluster: Cluster | None) -> 
         )
         report = replace(
             structured.described(report, prepared),
-            search=searched.row(request.strategy),
+            search=searched.row(request.strategy) if base is None else None,
             notes=tuple(filter(None, notes)),
             seconds=clock.seconds,
         )
@@ -119,12 +126,34 @@ class _Last:
         folder: Where the bundle is being made.
         original: The original's session at its best: what a plan must beat.
         refit: Fits constants to plans.
+        base: The bundle whose plan and scales are taken; None: they are chosen.
     """
 
     held_out: Reference
     folder: Path
     original: Options
     refit: Refit
+    base: Earlier | None
+
+    def gate(self, begun: Compilation, decisions: Decisions) -> Gate:
+        """What holds plans against the original."""
+        request = begun.request
+        packaging = Packaging.of(request)
+        if self.base is not None:
+            packaging = replace(packaging, formats=self.base.formats)
+        return Gate(
+            begun.target,
+            begun.prepared,
+            decisions,
+            self.held_out,
+            begun.metric,
+            Tolerance(request.max_drop),
+            request.threads,
+            self.folder,
+            self.original,
+            self.refit,
+            packaging,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,28 +169,27 @@ def _delivered(
     begun: Compilation, last: _Last, clock: "Stopwatch", cluster: Cluster | None
 ) -> _Outcome:
     """Decide, search, and let the gate choose."""
-    request, target, prepared = begun.request, begun.target, begun.prepared
+    if last.base is not None:
+        return _rewritten(begun, last, last.base, clock)
+    request = begun.request
     begun = begun.of(reordered(begun, clock))
     model, notes = conditioned(begun, clock)
-    prepared = replace(prepared, model=model)
-    decisions = decide(request, target, prepared, clock)
+    begun = begun.of(model)
+    decisions = decide(request, begun.target, begun.prepared, clock)
     decisions = replace(decisions, notes=(*decisions.notes, *notes))
     scored = evaluator(decisions, begun.search, begun.metric, request.threads)
-    searched = PlanSearch(request, prepared, decisions, scored, clock, cluster).run()
-    gate = Gate(
-        target,
-        prepared,
-        decisions,
-        last.held_out,
-        begun.metric,
-        Tolerance(request.max_drop),
-        request.threads,
-        last.folder,
-        last.original,
-        last.refit,
-        Packaging.of(request),
-    )
+    searched = PlanSearch(request, begun.prepared, decisions, scored, clock, cluster).run()
+    gate = last.gate(begun, decisions)
     return _Outcome(gate, searched, gate.first_to_pass(searched.plans, clock))
+
+
+def _rewritten(begun: Compilation, last: _Last, base: Earlier, clock: "Stopwatch") -> _Outcome:
+    """Write the plan of an earlier bundle with its scales, and let the gate judge."""
+    with clock.stage("take over the decisions"):
+        decisions = base.decisions(begun)
+    gate = last.gate(begun, decisions)
+    searched = Searched(problem_of(begun.request, decisions), (), 0, None, "")
+    return _Outcome(gate, searched, base.delivered(gate, clock))
 
 
 def check_precisions(request: Request, target: Target) -> None:

@@ -28,6 +28,11 @@ device = click.option(
 )
 power_mode = click.option("--power-mode", default="", help="One of the device's power modes.")
 data = click.option("--data", default="", help="Samples: npz, folder, or module:function.")
+base = click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    help="A bundle of the same graph: take its plan, scales and codebooks, for a small update.",
+)
 preprocess = click.option(
     "--preprocess", help='For pictures: "resize=256 crop=224 mean=… std=… layout=nchw".'
 )

@@ -16,6 +16,23 @@ from ..toolchain.training.recipe import Recipe
 
 STORAGE = tuple(map(Format.parse, ("float6e2m3", "float4e2m1", "lsq3")))  # least errors
 
+_SEARCHED = {  # the fields that say how a plan is found, by their option
+    "methods": "--methods",
+    "storage": "--storage",
+    "precisions": "--precision",
+    "recovery": "--recover",
+    "strategy": "--strategy",
+    "effort": "--effort",
+    "objective": "--objective",
+    "weights": "--objective",
+    "max_energy_mj": "--max-energy",
+    "sensitivity": "--sensitivity",
+    "policy": "--policy",
+    "ray": "--ray",
+    "calibration": "--calibration",
+    "remeasure": "--remeasure",
+}
+
 
 class Method(StrEnum):
     """What may be done to make a model smaller and faster."""
@@ -82,6 +99,8 @@ class Request:
         recipe: What is different about the training, such as `lr=0.01 unfreeze=head`.
         checkpoint: Folder that training can go on from; None: it starts anew.
         storage: Formats that weights may be kept in; empty: `STORAGE`, where the methods say so.
+        base: A bundle of the same graph with other weights, whose plan, scales and codebooks are
+            taken; None: they are chosen.
 
     Raises:
         UsageError: Something is said about data, but no data is given; or about what no method
@@ -129,9 +148,12 @@ class Request:
     recipe: str = ""
     checkpoint: Path | None = None
     storage: tuple[Format, ...] = ()
+    base: Path | None = None
 
     def __post_init__(self) -> None:
         self._check_recovery()
+        if self.base is not None:
+            self._check_base()
         about = {
             "--preprocess": self.preprocess,
             "--samples": self.samples,
@@ -169,6 +191,17 @@ class Request:
         Recipe.parse(self.recipe)
         if self.recover not in {None, Recover.NONE} and not self.data:
             raise UsageError(f"--recover {self.recover} needs data", "give --data, too")
+
+    def _check_base(self) -> None:
+        """Refuse what says how a plan is found: it is found already."""
+        plain = Request(self.model)
+        for name, option in _SEARCHED.items():
+            if getattr(self, name) != getattr(plain, name):
+                hint = f"leave {option} out, or compile without --base"
+                raise UsageError(f"{option} is given, but --base takes a plan as it is", hint)
+        if not (self.data or self.random_calibration):
+            hint = "give --data, or --allow-random-calibration"
+            raise UsageError("--base needs data to judge what its scales make of new weights", hint)
 
     @property
     def restructures(self) -> bool:

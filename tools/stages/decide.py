@@ -12,6 +12,7 @@ from ...toolchain.accuracy.perturbation import Activations
 from ...toolchain.accuracy.samples import each
 from ...toolchain.calibration import Histogram, collect, ranges
 from ...toolchain.device import DeviceProfile
+from ...toolchain.dialect import Dialect
 from ...toolchain.engine import TimedBuild
 from ...toolchain.find_slots import find_slots, merge_slots, withdraw
 from ...toolchain.latency.attribute import own_kernels
@@ -23,6 +24,7 @@ from ...toolchain.observe import annotate, observer
 from ...toolchain.plan import Plan, Precision
 from ...toolchain.progress import Progress
 from ...toolchain.slots import SlotGraph
+from ...toolchain.storage.formats import Format
 from ..request import Method, Request
 from . import price
 from .prepare import Prepared
@@ -127,13 +129,9 @@ def find_space(
 ) -> PlanSpace:
     """Find the slots, and calibrate what may be quantised."""
     precisions, notes = _precisions(request, target, prepared)
+    sparse = Method.SPARSITY in request.methods
     with progress.stage("find the decisions"):
-        seen = annotate(prepared.model, reference, prepared.feeds)
-        sparse = Method.SPARSITY in request.methods
-        slots = find_slots(seen, target.dialect, precisions, sparse=sparse, storage=request.formats)
-        if target.runtime is not None and _to_choose(slots):
-            ran = target.runtime.running_graph(prepared.model, prepared.feeds)
-            slots = merge_slots(slots, own_kernels(ran, slots))
+        slots = offered(target, prepared, precisions, sparse=sparse, storage=request.formats)
     unsigned = target.dialect.unsigned_activations
     histograms = _calibrate(prepared, slots, progress)
     limits = ranges(histograms, request.calibration, unsigned=unsigned)
@@ -141,10 +139,31 @@ def find_space(
     infinite = {tensor for slot in slots.slots for tensor in slot.tensors} - set(limits)
     slots = withdraw(slots, Precision.INT8, infinite)
     writer = PlanWriter(prepared.model, slots, dialect=target.dialect, ranges=limits)
-    emulated = frozenset({Precision.BF16})  # which no CPU kernel computes in
-    simulated = replace(target.dialect, qdq=True, casts=True, emulated=emulated)
-    simulator = PlanWriter(prepared.model, slots, dialect=simulated, ranges=limits)
+    simulator = PlanWriter(prepared.model, slots, dialect=simulated(target), ranges=limits)
     return PlanSpace(slots, writer, simulator, activations, notes)
+
+
+def offered(
+    target: Target,
+    prepared: Prepared,
+    precisions: Sequence[Precision],
+    *,
+    sparse: bool = False,
+    storage: Sequence[Format] = (),
+) -> SlotGraph:
+    """The slots of a model, as its runtime makes kernels of them, with what may be chosen."""
+    seen = annotate(prepared.model, reference, prepared.feeds)
+    slots = find_slots(seen, target.dialect, precisions, sparse=sparse, storage=storage)
+    if target.runtime is None or not _to_choose(slots):
+        return slots
+    ran = target.runtime.running_graph(prepared.model, prepared.feeds)
+    return merge_slots(slots, own_kernels(ran, slots))
+
+
+def simulated(target: Target) -> Dialect:
+    """How a plan is written so that this machine's CPU computes what the device would."""
+    emulated = frozenset({Precision.BF16})  # which no CPU kernel computes in
+    return replace(target.dialect, qdq=True, casts=True, emulated=emulated)
 
 
 def _precisions(

@@ -39,6 +39,7 @@ from .refit import Refit
 from .target import Target
 from .tune import Tuner, comparable
 
+ORIGINAL = "the original"  # the attempt that changes nothing
 STAGED = 32  # calibration samples for a builder that calibrates by itself
 GOLDEN = 4  # samples kept in the bundle with the original's outputs
 _CPU = Timing(clock=Clock.CPU, seconds=6.0)
@@ -122,8 +123,15 @@ class Gate:
                 left = left[-1:]
         with progress.stage("verify"):
             delivery = self._original()
-        attempts.append(Attempt("the original", GateDecision.identity()))
+        attempts.append(Attempt(ORIGINAL, GateDecision.identity()))
         return replace(delivery, attempts=tuple(attempts))
+
+    def only(self, name: str, plan: Plan, progress: Progress) -> tuple[Delivery | None, Attempt]:
+        """Try the one plan that there is; no delivery where it is refused."""
+        delivery, attempt = self._try(name, plan, progress)
+        if delivery is None or not attempt.decision.accepted:
+            return None, attempt
+        return replace(delivery, attempts=(attempt,)), attempt
 
     def _try(self, name: str, plan: Plan, progress: Progress) -> tuple[Delivery | None, Attempt]:
         """Build and measure one plan; its speed only where its numbers are right."""

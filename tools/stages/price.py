@@ -48,13 +48,19 @@ class Meter:
         Returns:
             The cost model, and whether something was measured for it just now.
         """
-        if not again and self.path.exists():
-            with LatencyTable.open(self.path) as table:
-                if build_cost.covers(table, self.setting, self.writer.slots):
-                    return self.priced(table), False
+        if not again and (known := self.known()) is not None:
+            return known, False
         with LatencyTable.open(self.path, Mode.WRITE) as table:
             measured = self.measure(table, probe_plans(self.writer.slots), progress, again=again)
             return self.priced(table), measured > 0
+
+    def known(self) -> CostModel | None:
+        """The cost model of rows that are measured already; None where one is lacking."""
+        if not self.path.exists():
+            return None
+        with LatencyTable.open(self.path) as table:
+            covered = build_cost.covers(table, self.setting, self.writer.slots)
+            return self.priced(table) if covered else None
 
     def measure(
         self,
