@@ -10,6 +10,7 @@ from ..render import console, text_table
 from . import signing
 
 _PERCENT = 100.0
+_RENEWED = [role for role in Role if role not in {Role.SNAPSHOT, Role.TIMESTAMP}]  # touch does
 
 
 @click.group("repo")
@@ -53,7 +54,10 @@ def sign(folder: Path, keys_folder: Path, passphrase_file: Path | None) -> None:
 @signing.repository
 @signing.keys
 def touch(folder: Path, keys_folder: Path, passphrase_file: Path | None) -> None:
-    """Renew the timestamp and the snapshot; devices refuse them after 7 and 30 days."""
+    """Renew the timestamp and the snapshot; devices refuse them after 7 and 30 days.
+
+    Deltas and rollouts are renewed as well, in the second half of their 90 days.
+    """
     signing.opened(folder, keys_folder, passphrase_file).touch()
     click.echo(folder)
 
@@ -80,11 +84,28 @@ def rotate(  # noqa: PLR0913, PLR0917 - an option each
     hwc keys new timestamp-2
     hwc repo rotate timestamp timestamp-1 timestamp-2 --repo fleet/
     """  # noqa: D301 - click wants the escape
-    if (Role(role) in PER_PRODUCT) != bool(product):
-        raise click.UsageError(f"--product goes with {', '.join(PER_PRODUCT)}, and only with them.")
+    _check_product(role, product)
     opened = signing.opened(folder, keys_folder, passphrase_file)
-    opened.rotate(Role(role), old, new, product)
-    click.echo(folder)
+    lacking = opened.rotate(Role(role), old, new, product)
+    click.echo(signing.waiting(lacking, folder, str(folder)))
+
+
+@command.command("renew")
+@click.argument("role", type=click.Choice([role.value for role in _RENEWED]))
+@click.option("--product", default="", help="For the roles that every product has.")
+@signing.repository
+@signing.keys
+def renew(  # noqa: PLR0913, PLR0917 - an option each
+    role: str, product: str, folder: Path, keys_folder: Path, passphrase_file: Path | None
+) -> None:
+    """Sign a role for another term: root and targets last a year, bundles half of one.
+
+    \b
+    hwc repo renew bundles --product doorbell --repo fleet/
+    """  # noqa: D301 - click wants the escape
+    _check_product(role, product)
+    lacking = signing.opened(folder, keys_folder, passphrase_file).renew(Role(role), product)
+    click.echo(signing.waiting(lacking, folder, str(folder)))
 
 
 @command.command("export")
@@ -149,3 +170,8 @@ def show(folder: Path) -> None:
             version = f"{release.version} (seq {release.seq}, epoch {release.sec_epoch})"
             rows.append((product, version, release.digest[:12], files))
     console().print(text_table(("product", "release", "digest", "update files"), rows))
+
+
+def _check_product(role: str, product: str) -> None:
+    if (Role(role) in PER_PRODUCT) != bool(product):
+        raise click.UsageError(f"--product goes with {', '.join(PER_PRODUCT)}, and only with them.")

@@ -14,11 +14,11 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from ...progress import Progress
 from ..limits import LIMITS, Limits
-from ..offer import Artefact, Offer, Step
+from ..offer import Artefact, Offer
 from ..refusal import Code, Refusal
 from .download import Download
 from .link import Link, MissingError
-from .listed import read_artefacts
+from .listed import check_paths, digest_of, read_artefacts, read_step
 from .roles import (
     METADATA,
     SIGNED_AT,
@@ -32,6 +32,7 @@ from .roles import (
 from .rollout import Rollout
 
 ROOT = "root.json"  # what a device was given to trust, in its own folder
+_TIMESTAMP = 1 << 14  # bytes; the only metadata whose length nobody signs
 _BASE = "repository:"  # what stands for the link in tuf's addresses
 
 logging.getLogger("tuf").addHandler(logging.NullHandler())
@@ -84,7 +85,7 @@ class TufSource:
         most = self.limits.metadata
         config = UpdaterConfig(
             root_max_length=most,
-            timestamp_max_length=most,
+            timestamp_max_length=min(most, _TIMESTAMP),
             snapshot_max_length=most,
             targets_max_length=most,
             app_user_agent="hwc",
@@ -103,7 +104,8 @@ class TufSource:
         for release, artefact in read_artefacts(self._targets(Role.DELTAS)):
             deltas.setdefault(release, []).append(artefact)
         steps = [
-            _step(target, self.product, deltas) for target in self._targets(Role.BUNDLES).values()
+            read_step(target, self.product, deltas.get(digest_of(target), ()))
+            for target in self._targets(Role.BUNDLES).values()
         ]
         if not steps:
             raise Refusal(Code.NOT_SIGNED, f"no release of {self.product} is published")
@@ -125,28 +127,29 @@ class TufSource:
         target = self._targets(Role.ROLLOUT).get(rollout_path(self.product))
         if target is None:
             return Rollout()
-        name = f"{TARGETS}/{prefixed(target.path, target.hashes.get('sha256', ''))}"
+        name = f"{TARGETS}/{prefixed(target.path, digest_of(target))}"
         text = _read(self.link, name, min(target.length, self.limits.metadata))
         target.verify_length_and_hashes(text)
         return Rollout.parse(text)
 
     def _targets(self, role: Role) -> dict[str, TargetFile]:
-        """What a role of the product lists; nothing where it was never signed."""
-        signed = self._metadata(role_name(role, self.product)).signed
-        if not isinstance(signed, Targets):
-            raise Refusal(Code.MALFORMED, f"{role_name(role, self.product)} lists no files")
+        """What a role of the product lists.
+
+        Raises:
+            Refusal: There is no such role any more, or it lists what it may not.
+        """
+        name = role_name(role, self.product)
+        delegations = self._metadata(Role.TARGETS.value).signed.delegations
+        if delegations is None or name not in (delegations.roles or {}):
+            hint = "check the product's name, or publish it there"
+            raise Refusal(Code.NOT_SIGNED, f"the repository has no role {name}", hint)
+        signed: Targets = self._metadata(name).signed
+        check_paths(role, self.product, signed.targets)
         return dict(signed.targets)
 
     def _metadata(self, name: str) -> "Metadata[Any]":
         """Metadata that were checked and kept by the updater in this very refresh."""
-        path = self.state / f"{name}.json"
-        if not path.is_file():
-            raise Refusal(
-                Code.NOT_SIGNED,
-                f"the repository has no role {name}",
-                "check the product's name, or publish it there",
-            )
-        return Metadata.from_file(str(path))
+        return Metadata.from_file(str(self.state / f"{name}.json"))
 
 
 class _Fetcher(FetcherInterface):
@@ -173,15 +176,6 @@ def _any_path(role: Role, product: str) -> str:
 _END = {Role.BUNDLES: "bundle.json", Role.DELTAS: "full.hwcu"}
 
 
-def _step(target: TargetFile, product: str, deltas: dict[str, list[Artefact]]) -> Step:
-    digest = target.hashes.get("sha256", "")
-    match target.custom:
-        case {"seq": int(seq), "sec_epoch": int(epoch), "version": str(version)}:
-            ways = tuple(deltas.get(digest, ()))
-            return Step(digest, product, version, seq, epoch, ways)
-    raise Refusal(Code.MALFORMED, f"{target.path[:80]}: described by {target.custom!r:.60}")
-
-
 def _read(link: Link, name: str, most: int) -> bytes:
     data = b""
     with link.open(name) as body:
@@ -200,7 +194,7 @@ def _refused(cause: exceptions.RepositoryError) -> Refusal:
             hint = "someone may be holding newer ones back, or this clock is wrong"
             return Refusal(Code.EXPIRED, f"metadata ran out: {found}", hint)
         case exceptions.BadVersionNumberError():
-            return Refusal(Code.ROLLBACK, f"metadata older than known ones: {found}")
+            return Refusal(Code.ROLLBACK, f"metadata of another version than is due: {found}")
         case exceptions.UnsignedMetadataError():
             return Refusal(Code.SIGNATURE, f"too few signatures: {found}")
         case exceptions.LengthOrHashMismatchError():
@@ -209,6 +203,8 @@ def _refused(cause: exceptions.RepositoryError) -> Refusal:
 
 
 def _unreached(cause: exceptions.DownloadError) -> Refusal:
+    if isinstance(cause.__cause__, Refusal):
+        return cause.__cause__
     found = " ".join(str(cause).split())
     if isinstance(cause, exceptions.DownloadLengthMismatchError):
         return Refusal(Code.LIMIT, f"metadata are too large: {found}")

@@ -13,7 +13,8 @@ from ..offer import Artefact
 from ..refusal import Code, Refusal, short
 from .link import Link, MissingError
 
-TRIES = 6  # in a row without a byte
+TRIES = 6  # in a row without much
+_MUCH = 1 << 12  # bytes
 _PAUSE = 0.5  # seconds after the first; then twice as long each time
 _STEP = 1 << 20  # bytes that progress is told in
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,7 +27,7 @@ class Download:
     Attributes:
         link: Where from.
         pause: Waits, in seconds.
-        tries: How often in a row a server may fail without a byte.
+        tries: How often in a row a server may fail without having sent 4 KiB more than before.
     """
 
     link: Link
@@ -61,7 +62,7 @@ class Download:
             hint = "make room; the download goes on then"
             raise Refusal(Code.DISK, f"{part}: {cause.strerror}", hint) from cause
         except Refusal as cause:
-            if cause.code is Code.DIGEST:
+            if cause.code in {Code.DIGEST, Code.LIMIT}:  # whoever sent the rest sent this too
                 part.unlink()
             raise
         part.replace(into)
@@ -71,18 +72,19 @@ class Download:
     ) -> None:
         """Ask again and again for what is missing, as long as something comes."""
         size, failed, shown = file.seek(0, os.SEEK_END), 0, 0
+        reached = size
         if size > artefact.size:
             raise Refusal(Code.DIGEST, f"{name}: {size} B were kept of {artefact.size}")
         with progress.stage(f"fetch {artefact.path}", -(-artefact.size // _STEP)) as step:
             while size < artefact.size:
-                before = size
                 try:
                     size = self._more(name, artefact, file)
                 except Refusal as cause:
                     if cause.code is not Code.NETWORK or isinstance(cause, MissingError):
                         raise
                     size = file.seek(0, os.SEEK_END)
-                    failed = 0 if size > before else failed + 1
+                    failed = 0 if size >= reached + _MUCH else failed + 1
+                    reached = max(reached, size)
                     if failed >= self.tries:
                         raise
                     self.pause(_PAUSE * 2.0 ** max(0, failed - 1))

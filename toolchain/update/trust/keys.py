@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -77,11 +77,20 @@ class Keyring:
         path = self.folder / f"{name}.json"
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
-            return SSlibKey.from_dict(about.pop("keyid"), about)
+            key = SSlibKey.from_dict(about.pop("keyid"), about)
+            raw = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.keyval["public"]))
         except FileNotFoundError as cause:
             raise Refusal(Code.KEY, f"{path}: no such key", "make it with hwc keys new") from cause
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as cause:
             raise Refusal(Code.KEY, f"{path}: not a public key", "copy it again") from cause
+        if SSlibKey.from_crypto(raw) != key:  # by another name one key could count for two
+            raise Refusal(Code.KEY, f"{path}: not called as its key has to be", "copy it again")
+        return key
+
+    def names_of(self, role: str) -> tuple[str, ...]:
+        """The keys of a role whose private halves are here."""
+        names = (path.stem for path in sorted(self.folder.glob(f"{role}-*.pem")))
+        return tuple(name for name in names if _is_of(name, role))
 
     def signer(self, name: str) -> CryptoSigner | None:
         """What signs with a key; None where its private half is not here.
@@ -94,14 +103,14 @@ class Keyring:
             return None
         if path.stat().st_mode & _OTHERS:
             raise Refusal(Code.KEY, f"{path}: others may read this key", f"chmod 600 {path}")
+        public = self.public(name)
         try:
             private = load_pem_private_key(path.read_bytes(), self.ask(str(path)).encode())
-        except (ValueError, TypeError, UnsupportedAlgorithm) as cause:
+        except (ValueError, TypeError, UnsupportedAlgorithm, OSError) as cause:
             hint = "check the passphrase"
             raise Refusal(Code.KEY, f"{path}: this key does not open", hint) from cause
         if not isinstance(private, Ed25519PrivateKey):
             raise Refusal(Code.KEY, f"{path}: not an Ed25519 key", "make one with hwc keys new")
-        public = self.public(name)
         if SSlibKey.from_crypto(private.public_key()).keyval != public.keyval:
             raise Refusal(Code.KEY, f"{path}: not the private half of {name}.json", "copy it again")
         return CryptoSigner(private, public)
@@ -117,6 +126,20 @@ def role_names(products: tuple[str, ...]) -> tuple[tuple[str, Role], ...]:
 def key_names(name: str, role: Role) -> tuple[str, ...]:
     """The names of a role's keys: `root-1`, `root-2`, ..."""
     return tuple(f"{name}-{number + 1}" for number in range(RULES[role].keys))
+
+
+def check_key_name(name: str, role: str) -> None:
+    """Refuse a name by which a role's key would not be found when it is to sign.
+
+    Raises:
+        Refusal: It is not the role's and a number.
+    """
+    if not _is_of(name, role):
+        raise Refusal(Code.KEY, f"{name} is not the name of a key of {role}", f"take {role}-9")
+
+
+def _is_of(name: str, role: str) -> bool:
+    return name.removeprefix(f"{role}-").isdecimal()
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

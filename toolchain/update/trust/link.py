@@ -1,6 +1,7 @@
 """How a repository is reached: a folder, or an address on a web server; neither is trusted."""
 
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -66,14 +67,17 @@ class Folder:
         _checked(path)
         place = self.path / path
         try:
-            handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as cause:
+            handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError) as cause:
             raise MissingError(Code.NETWORK, f"{place}: no such file") from cause
         except OSError as cause:
             raise Refusal(Code.NETWORK, f"{place}: {cause.strerror}") from cause
-        with os.fdopen(handle, "rb") as file:
-            file.seek(start)
-            yield Body(start, iter(lambda: file.read(CHUNK), b""))
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):  # a pipe would keep us waiting
+                raise Refusal(Code.PATH, f"{place}: not a plain file", "do not use this folder")
+            yield Body(start, _chunks_of(handle, place, start))
+        finally:
+            os.close(handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,12 @@ class Web:
             headers["Range"] = f"bytes={start}-"
         try:
             answer = self.pool.request(
-                "GET", place, headers=headers, preload_content=False, redirect=False
+                "GET",
+                place,
+                headers=headers,
+                preload_content=False,
+                decode_content=False,  # bytes are counted as they were signed, not unpacked
+                redirect=False,
             )
         except urllib3.exceptions.HTTPError as cause:
             raise _unreached(place, cause) from cause
@@ -158,6 +167,17 @@ def link_to(repository: str, limits: Limits = LIMITS) -> Link:
         hint = "name the folder of a repository, or an address with http or https"
         raise Refusal(Code.NETWORK, f"{repository}: no such repository", hint)
     return Folder(Path(repository))
+
+
+def _chunks_of(handle: int, place: Path, start: int) -> Iterator[bytes]:
+    try:
+        while chunk := os.pread(handle, CHUNK, start):
+            yield chunk
+            start += len(chunk)
+    except OSError as cause:  # a stick was pulled out
+        raise Refusal(
+            Code.NETWORK, f"{place}: {cause.strerror}", "it can be tried again"
+        ) from cause
 
 
 def _checked(path: str) -> None:

@@ -1,11 +1,16 @@
 """What the metadata of a product list, once their signatures were checked."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from tuf.api.metadata import TargetFile
 
-from ..offer import Artefact
+from ..offer import Artefact, Step
 from ..refusal import Code, Refusal
+from .roles import PATTERNS, Role, role_name
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def read_artefacts(targets: Mapping[str, TargetFile]) -> Iterator[tuple[str, Artefact]]:
@@ -15,10 +20,60 @@ def read_artefacts(targets: Mapping[str, TargetFile]) -> Iterator[tuple[str, Art
         Refusal: One is described by something else.
     """
     for path, target in targets.items():
-        custom = target.custom
-        match custom:
-            case {"release": str(release), "base": str(base), "memory": int(memory)}:
-                digest = target.hashes.get("sha256", "")
-                yield release, Artefact(path, target.length, digest, base, memory)
-            case _:
-                raise Refusal(Code.MALFORMED, f"{path[:80]}: described by {custom!r:.60}")
+        match target.custom:
+            case {"release": str(release), "base": str(base), "memory": int(memory)} if memory >= 0:
+                named = _is_digest(release) and (not base or _is_digest(base))
+                if named and not isinstance(memory, bool):
+                    yield release, Artefact(path, target.length, digest_of(target), base, memory)
+                    continue
+        raise _strange(target)
+
+
+def read_step(target: TargetFile, product: str, artefacts: Sequence[Artefact]) -> Step:
+    """The release that a signed target is.
+
+    Raises:
+        Refusal: It is described by something else.
+    """
+    match target.custom:
+        case {"seq": int(seq), "sec_epoch": int(epoch), "version": str(version)}:
+            counts = not isinstance(seq, bool) and not isinstance(epoch, bool)
+            if counts and seq >= 0 and epoch >= 0 and version.isprintable():
+                digest = digest_of(target)
+                return Step(digest, product, version, seq, epoch, tuple(artefacts))
+    raise _strange(target)
+
+
+def digest_of(target: TargetFile) -> str:
+    """The SHA-256 of a target: part of names of files, so nothing else will do.
+
+    Raises:
+        Refusal: It is something else.
+    """
+    digest = target.hashes.get("sha256", "")
+    if not _is_digest(digest):
+        raise Refusal(Code.MALFORMED, f"{target.path[:80]!r} has no SHA-256")
+    return digest
+
+
+def check_paths(role: Role, product: str, paths: Iterable[str]) -> None:
+    """Refuse what a role of a product may not sign.
+
+    Raises:
+        Refusal: One path is not of those that are delegated to it.
+    """
+    pattern = PATTERNS[role].format(product).split("/")
+    for path in paths:
+        parts = path.split("/")
+        same = len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern))
+        if not same or set(parts) & {"", ".", ".."} or not path.isprintable():
+            name = role_name(role, product)
+            raise Refusal(Code.NOT_SIGNED, f"{name} lists {path[:80]!r}, which is not its to sign")
+
+
+def _is_digest(text: str) -> bool:
+    return _DIGEST.fullmatch(text) is not None
+
+
+def _strange(target: TargetFile) -> Refusal:
+    return Refusal(Code.MALFORMED, f"{target.path[:80]!r}: described by {target.custom!r:.60}")
