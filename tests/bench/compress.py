@@ -13,23 +13,32 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 from hwc.toolchain.accuracy.samples import Samples
+from hwc.toolchain.engine import Array
 from hwc.toolchain.errors import HwcError
 from hwc.toolchain.timing import Interval
+from support.answers import agreement, recording
+from support.calibration import arguments
 from support.compilation import compile_model
 from support.compress_results import Results, Row
 from support.compressed import Beside, opened
 from support.contest import Engines
-from support.devkit import Case, SkipError, cases
+from support.devkit import Case, Run, SkipError, cases, evaluate
 from support.finetune import AUGMENT, pruned, read, trained, training_samples
 from support.published_pruning import FIGURES
 from support.tables import markdown, points, say, times
 
 DATA = Path(__file__).resolve().parent / "support" / "cifar.py"
 MODELS = ("resnet20_cifar10", "resnet56_cifar10")
-SHARES = (0.3, 0.5)  # of the multiply-accumulates, to be removed
 PRECISION = ("--methods", "precision")
+ENCODERS = ("minilm_l6",)
+ENCODED = {  # embeddings may lose a hundredth of their cosine
+    "int8 alone": (*PRECISION, "--max-drop", "1%"),
+    "low rank + int8": ("--methods", "precision,lowrank", "--recover", "fast", "--max-drop", "1%"),
+}
+SHARES = (0.3, 0.5)  # of the multiply-accumulates, to be removed
 SMALLER = ("--methods", "precision,prune,storage", "--recover", "full", "--augment", AUGMENT)
 VARIANTS = {
     "precision alone": (*PRECISION, "--max-drop", "0.5%"),
@@ -87,6 +96,39 @@ class Bench:
         for share in SHARES:
             row = self.row("flops", case, f"{share:.0%} asked")
             self.once(row, partial(self._pruned, beside=beside, share=share))
+
+    def encoder(self, case: Case) -> None:
+        """A transformer's matrices as products of smaller ones, beside int8 alone."""
+        for variant, words in ENCODED.items():
+            row = replace(self.row("encoder", case, variant), minutes=0.0)
+            self.once(row, partial(self._encoded, case=case, words=words))
+
+    def _encoded(self, row: Row, *, case: Case, words: tuple[str, ...]) -> Row:
+        bundle, work = self._bundle(row), self.asked.work
+        data = (*arguments(case, work / "data"), "--threads", str(self.asked.threads))
+        outcome = compile_model(
+            case.path, bundle, "--device", "host", *data, *words, cache=work / "cache"
+        )
+        if outcome.report is None:
+            return replace(row, failure=outcome.message, seconds=outcome.seconds)
+        fp32, limit = Engines.of_file(case.path), self.asked.limit
+        beside = Beside(case, case.path, np.zeros(0, bool), self.asked.seconds, limit)
+        whole = fp32.parallel()
+        exact = _answers(case, lambda feeds: list(whole(feeds).values()), limit)
+        with (
+            opened(bundle) as (engines, run, report),
+            opened(self._bundle(replace(row, variant="int8 alone"))) as (rival, _, _),
+        ):
+            return replace(
+                row,
+                made=", ".join(f"{name} {n}" for name, n in report.compiled.counts.items()),
+                seconds=outcome.seconds,
+                score=agreement(case, _answers(case, run, limit), exact),
+                over_fp32=beside.faster(fp32, engines),
+                over_int8=None if words == ENCODED["int8 alone"] else beside.faster(rival, engines),
+                smaller=case.path.stat().st_size / report.compiled.size,
+                removed=1 - report.compiled.macs / report.original.macs,
+            )
 
     def _compiled(self, row: Row, *, beside: Beside, words: tuple[str, ...]) -> Row:
         bundle = self._bundle(row)
@@ -197,6 +239,19 @@ def tables(results: Results) -> Iterator[str]:
             for row in results.of("flops")
         ],
     )
+    head = "model|variant|cosine with fp32|MACs removed|over fp32|over int8 alone|smaller|made"
+    yield markdown(
+        head.split("|"),
+        [
+            (
+                *(row.model, row.variant, row.failure or f"{row.score:.4f}"),
+                f"{row.removed:.1%}" if row.removed is not None else "-",
+                *(times(row.over_fp32), times(row.over_int8)),
+                *(f"{row.smaller:.2f}x" if row.smaller else "-", row.made),
+            )
+            for row in results.of("encoder")
+        ],
+    )
     head = "published, on the original images|model|removed|before|after|source"
     yield markdown(
         head.split("|"),
@@ -205,6 +260,12 @@ def tables(results: Results) -> Iterator[str]:
             for f in FIGURES
         ],
     )
+
+
+def _answers(case: Case, run: Run, limit: int | None) -> list[Array]:
+    recorded, answers = recording(case, run)
+    evaluate(case, recorded, limit)
+    return answers
 
 
 def _interval(row: Row) -> str:
@@ -216,7 +277,7 @@ def _interval(row: Row) -> str:
 def main() -> None:
     """Measure what is not there yet, and print all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=("resnet", "flops", "all"), default="all")
+    parser.add_argument("--part", choices=("resnet", "flops", "encoder", "all"), default="all")
     parser.add_argument("--models", nargs="*", default=MODELS, metavar="NAME", help="only these")
     parser.add_argument("--minutes", type=float, default=30, help="of training [%(default)s]")
     parser.add_argument("--threads", type=int, default=2, help="[%(default)s]")
@@ -227,7 +288,9 @@ def main() -> None:
     asked.work = asked.work.absolute()
     bench = Bench(asked, Results.read(asked.work / "results.jsonl"))
     try:
-        for case in cases(asked.models):
+        for case in cases(ENCODERS) if asked.part in {"encoder", "all"} else ():
+            bench.encoder(case)
+        for case in cases(asked.models) if asked.part != "encoder" else ():
             if asked.part in {"resnet", "all"}:
                 bench.smaller(case)
             if asked.part in {"flops", "all"}:
