@@ -111,18 +111,24 @@ def choose_metric(spec: str, reference: Rows, *, labelled: bool, max_drop: float
     return UserMetric(load_function(spec), spec)
 
 
-def agreement(reference: Rows, remark: str = "no labels", *, counted: bool = True) -> Agreement:
+def agreement(
+    reference: Rows, remark: str = "no labels", *, counted: bool | None = None
+) -> Agreement:
     """The agreement that fits the original's outputs, judged by a few of them.
 
-    Without `counted`, measures that count samples are left out where an output has others.
+    Args:
+        reference: The outputs.
+        remark: Why this is what is measured.
+        counted: Take those measures alone that count samples, or those that do not, where an output
+            has such; None: all.
     """
     step = max(1, len(reference) // EXAMPLES)
     examples = [reference[index] for index in range(0, len(reference), step)][:EXAMPLES]
     kinds = {name: kind_of([out[name] for out in examples]) for name in examples[0]}
     measures = {name: agreement_measures(kind) for name, kind in kinds.items()}
-    if not counted:
-        smooth = {n: [m for m in named if not m[1].counted] for n, named in measures.items()}
-        measures = {name: smooth[name] or named for name, named in measures.items()}
+    if counted is not None:
+        some = {n: [m for m in named if m[1].counted == counted] for n, named in measures.items()}
+        measures = {name: some[name] or named for name, named in measures.items()}
     reasons = [
         f"{name} {list(examples[0][name].shape)} is {kind.kind} ({kind.why}): "
         + " and ".join(dict.fromkeys(title for title, _ in measures[name]))

@@ -183,9 +183,9 @@ class Earlier:
         old = load_engine(self.bundle, target.backend, gate.threads)
         reference = Reference.of(old, gate.report.samples, gate.report.split)
         new = target.backend.load(gate.folder, delivery.engine, gate.threads)
-        got = measure(new, reference, agreement(reference.outputs)).compiled
+        got = measure(new, reference, agreement(reference.outputs, counted=True)).compiled
         value = f"{got.value.value:.2%} ({got.value.low:.2%} to {got.value.high:.2%})"
-        return f"with {self.path}: {got.metric} {value} on {got.n} samples of the {got.split} split"
+        return f"{got.metric} with {self.path}: {value} on {got.n} samples of the {got.split} split"
 
     def described(self, report: Report) -> Report:
         """A report whose slots say why they run in what they do."""
