@@ -19,6 +19,7 @@ from ...toolchain.update.agent.hook import Hook
 from ...toolchain.update.agent.machine import Machine
 from ...toolchain.update.agent.real_disk import RealDisk
 from ...toolchain.update.refusal import Code, Refusal
+from ...toolchain.update.trust import store
 from ...toolchain.update.trust.roles import check_product
 
 SETTINGS = "agent.json"
@@ -124,8 +125,8 @@ def set_up(root: Path, settings: Settings, trusted: Path) -> None:
         hint = "copy metadata/1.root.json of the repository by a way that you trust"
         raise Refusal(Code.KEY, f"{trusted}: {cause.strerror}", hint) from cause
     root.mkdir(parents=True, exist_ok=True)
-    (root / ROOT).write_bytes(text)
-    (root / SETTINGS).write_text(canonical(settings), encoding="utf-8")
+    store.write(root / ROOT, text)
+    store.write(root / SETTINGS, canonical(settings).encode())  # last: without it nothing is set up
 
 
 @contextmanager
