@@ -106,7 +106,12 @@ class Earlier:
             PlanWriter(prepared.model, slots, dialect=dialect, ranges={}, base=self.constants)
             for dialect in (target.dialect, simulated(target))
         )
-        if difference := first_difference(self.model, writer.write(self.plan)):
+        try:
+            written = writer.write(self.plan)
+        except InputError as cause:
+            where = f"{request.model} does not fit {self.path}"
+            raise InputError(f"{where}: {cause.message}", cause.hint) from cause
+        if difference := first_difference(self.model, written):
             raise self._another(request.model, difference)
         meter = find_meter(request, target, prepared, writer)
         cost = None if meter is None else meter.known()
@@ -200,7 +205,8 @@ def _first_other(wanted: Mapping[str, NodeChoice], slots: SlotGraph) -> str:
         if choice is None:
             return f"node '{slot.name}' ({slot.op}) is no kernel there"
         if choice not in slot.choices:
-            return f"node '{slot.name}' ({slot.op}) cannot run in {choice.kernel} {choice.storage}"
+            form = f"{choice.kernel} {choice.storage}".strip()
+            return f"node '{slot.name}' ({slot.op}) cannot run in {form}"
     here = {slot.name for slot in slots.slots}
     return f"it has no kernel '{next(name for name in wanted if name not in here)}'"
 
