@@ -50,13 +50,18 @@ def _checks(folder: Path, p95_ms: float | None, agreement: float | None) -> Iter
         yield Check(Kind.LOAD, passed=False, note=cause.message)
 
 
-def _golden(runner: Runner, pairs: tuple[tuple[Feeds, Feeds], ...], least: float) -> Check:
-    found = min(
+def golden_cosine(runner: Runner, pairs: tuple[tuple[Feeds, Feeds], ...]) -> float:
+    """The lowest cosine of an output on the golden inputs with the stored one."""
+    return min(
         _cosine(made[name], wanted)
         for feeds, outputs in pairs
         for made in [runner(feeds)]
         for name, wanted in outputs.items()
     )
+
+
+def _golden(runner: Runner, pairs: tuple[tuple[Feeds, Feeds], ...], least: float) -> Check:
+    found = golden_cosine(runner, pairs)
     note = f"cosine {found:.5f}, at least {least:g} is asked"
     return Check(Kind.GOLDEN, passed=bool(found >= least), note=note)
 

@@ -1,13 +1,13 @@
 """`hwc publish`: sign a release, make the update files that lead to it, and add them."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from ...toolchain.errors import UsageError
+from ...toolchain.output import scratch_folder
 from ...toolchain.progress import Progress
 from ...toolchain.update.content.from_bundle import Edition, from_bundle
 from ...toolchain.update.delta.apply import apply
@@ -22,8 +22,13 @@ from ...toolchain.update.trust.repository import NewArtefact, Repository
 from ...toolchain.update.trust.roles import TARGETS, prefixed
 from .. import options
 from ..render import console, progress, text_table
-from . import signing
+from . import agreement, signing
+from .agreement import NOT_MEASURED, Agreement, Asked, near_release
 
+_NEAR = (
+    "Publish a release near BUNDLE instead, whose weights move from those of the first base by "
+    "steps; such as 0.5, beside the root mean square of a tensor's change."
+)
 MEMORY = 64 << 20  # bytes that a device is asked to have free: the agent with its libraries
 
 
@@ -50,6 +55,8 @@ MEMORY = 64 << 20  # bytes that a device is asked to have free: the agent with i
     show_default=True,
     help="Without --from: from how many of the releases before.",
 )
+@click.option("--near", **options.positive, help=_NEAR)
+@agreement.options
 @signing.keys
 @options.quiet
 def command(  # noqa: PLR0913 - an option each
@@ -62,18 +69,23 @@ def command(  # noqa: PLR0913 - an option each
     sec_epoch: int | None,
     bases: tuple[Path, ...],
     deltas: int,
+    near: float | None,
+    data: str | None,
+    least: float | None,
     keys_folder: Path,
     passphrase_file: Path | None,
     quiet: bool,
 ) -> None:
-    """Publish BUNDLE, made by hwc compile, or a model file, to a repository.
+    """Publish BUNDLE, made by hwc compile, a model file or a folder of a release, to a repository.
 
     Makes the full update file and a delta from each base, signs what there are keys for, and adds
     it. A new release goes to nobody until `hwc repo rollout` says so, if a rollout was ever set.
+    With --near, the outputs of what is published are compared with those of BUNDLE and of the base.
 
     \b
     hwc publish new.hwc --repo fleet/ --from old.hwc
     hwc publish new.hwc --repo fleet/ --version 1.4
+    hwc publish new.hwc --repo fleet/ --from old.hwc --near 0.5 --data eval.npz
     """  # noqa: D301 - click wants the escape
     repository = signing.opened(folder, keys_folder, passphrase_file)
     product = product or _only(repository)
@@ -82,19 +94,24 @@ def command(  # noqa: PLR0913 - an option each
     number = (last.seq + 1 if last else 1) if seq is None else seq
     epoch = (last.sec_epoch if last else 0) if sec_epoch is None else sec_epoch
     edition = Edition(product, version or str(number), number, epoch)
-    with ExitStack() as stack, progress(quiet=quiet) as shown:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hwc-publish-")))
-        release = from_bundle(bundle, place / "new", edition, link=True)
+    asked = Asked.of(near, data, least)
+    if near is None and asked != Asked():
+        raise UsageError("--data and --min-agreement are of near releases", "add --near 0.5")
+    with scratch_folder("hwc-publish-") as place, progress(quiet=quiet) as shown:
+        from_bundle(bundle, place / "new", edition, link=True)
         work = _Work(repository, place, shown)
         if bases:
             folders = [work.known(path, before, i) for i, path in enumerate(bases)]
         else:
             folders = [work.restored(old) for old in before[::-1][:deltas]]
-        made = list(work.update_files(folders))
+        target, found = (place / "new", None) if near is None else work.near(folders, asked)
+        made = list(work.update_files(target, folders))
         new = [NewArtefact(each.path, each.base, MEMORY) for each in made]
-        lacking = repository.publish(release, new)
+        lacking = repository.publish(made[0].release, new)
     if not quiet:
         console().print(_table(made, before))
+    if near is not None:
+        click.echo(str(found or NOT_MEASURED))
     click.echo(signing.waiting(lacking, folder, f"{product} {edition.version} (seq {number})"))
 
 
@@ -139,23 +156,31 @@ class _Work:
             apply(update, None, PlainSink(target), progress=self.progress)
         return target
 
-    def update_files(self, olds: Sequence[Path]) -> Iterator[Made]:
+    def near(self, olds: Sequence[Path], asked: Asked) -> tuple[Path, Agreement | None]:
+        """The release near the new one that the devices with the first base reach in few bytes.
+
+        Raises:
+            Refusal: There is no base, or the two agree too little.
+        """
+        if not olds:
+            hint = "name a bundle that devices have with --from, or leave --near out"
+            raise Refusal(Code.STRATEGY, "there is no release before to start from", hint)
+        root = self.place / "near"
+        root.mkdir()
+        with Folder(self.place / "new") as new, Folder(olds[0]) as old:
+            return root, near_release(new, old, root, asked)
+
+    def update_files(self, target: Path, olds: Sequence[Path]) -> Iterator[Made]:
         """The full update file, and a delta from each base that is smaller than that."""
-        with Folder(self.place / "new") as new:
+        with Folder(target) as new:
             full = make(new, None, self.place / "full.hwcu", Options(Strategy.FULL), self.progress)
             yield full
             for index, old in enumerate(olds):
-                with _opened(old) as base:
-                    target = self.place / f"{index}.hwcu"
-                    delta = make(new, base, target, Options(), self.progress)
+                with Folder(old) as base:
+                    path = self.place / f"{index}.hwcu"
+                    delta = make(new, base, path, Options(), self.progress)
                 if delta.base:
                     yield delta
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[Folder]:
-    with Folder(folder) as opened:
-        yield opened
 
 
 def _only(repository: Repository) -> str:

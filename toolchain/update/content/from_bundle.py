@@ -29,6 +29,8 @@ from ..release import RELEASE, Compatibility, Golden, Release
 from .describe import describe, mapped, read_release, walk, write_release
 from .onnx import locations
 
+OF_MANIFEST = "manifest"  # key of the digest of a bundle's manifest in a release's provenance
+
 _SM = re.compile(r"sm(\d+)(\d)")
 _INSTRUCTIONS = "+"  # between an architecture and what it needs of it: x86_64+avx512_vnni
 
@@ -63,8 +65,8 @@ def from_bundle(
     """Make the folder of a release.
 
     Args:
-        source: A bundle, as a folder or a zip file, or a model file with its external data beside
-            it.
+        source: A bundle, as a folder or a zip file; a model file with its external data beside it;
+            or the folder of a release, which becomes this edition and stays the same otherwise.
         target: The folder to make.
         edition: What to call it.
         compatibility: Where it runs; None: what the bundle was compiled for, with the runtime that
@@ -80,7 +82,8 @@ def from_bundle(
         stage.mkdir()
         if source.is_dir():
             _place(source, stage, walk(source), link=link)
-            facts = _of_bundle(source, stage)
+            released = (source / RELEASE).is_file()
+            facts = _of_release(source) if released else _of_bundle(source, stage)
         elif source.is_file() and looks_like_zip(source):
             _unpack(source, stage)
             facts = _of_bundle(source, stage)
@@ -181,6 +184,11 @@ def _unpack(source: Path, stage: Path) -> None:
     (stage / RELEASE).unlink(missing_ok=True)
 
 
+def _of_release(source: Path) -> _Facts:
+    release = read_release(source)
+    return _Facts(release.compatibility, release.golden, release.provenance)
+
+
 def _of_bundle(source: Path, stage: Path) -> _Facts:
     """What a bundle's manifest says, once every file was compared with it."""
     try:
@@ -193,7 +201,7 @@ def _of_bundle(source: Path, stage: Path) -> _Facts:
         "backend": manifest.backend,
         "profile": manifest.profile.name,
         "target": manifest.profile.target,
-        "manifest": file_digest(stage / MANIFEST),
+        OF_MANIFEST: file_digest(stage / MANIFEST),
         **{f"version.{name}": text for name, text in manifest.versions.items()},
     }
     if PLAN in listed:

@@ -4,8 +4,9 @@ The step of a tensor is a power of two, at most a share of the root mean square 
 taken in representable numbers: a weight whose neighbours lie `u` apart moves by a multiple of
 step / u of them, found by integer arithmetic alone, so that every machine makes the same release.
 What leads to it is a delta like any other, exact, and devices need not know. How far the outputs
-of that release are from those of the new one is for the caller to measure. Engines that were built
-of the exact weights stay as they are: leave them out, and let the device build its own.
+of that release are from those of the new one is for the caller to measure. Of a bundle it is a
+bundle, sealed anew. Engines that were built of the exact weights do not go with it: leave them out,
+and let the device build its own.
 """
 
 import math
@@ -17,7 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...bundle import MANIFEST, file_digest
 from ..content.describe import describe, write_release
+from ..content.from_bundle import OF_MANIFEST
+from ..content.reseal import movable_manifest, reseal
 from ..release import Dtype, Release
 from .change import values
 from .files import Folder
@@ -38,18 +42,20 @@ def approximate(new: Folder, old: Folder, target: Path, share: float) -> Release
         old: The release that devices have.
         target: The folder.
         share: Of the root mean square of a tensor's change, that its steps have at most.
+
+    Raises:
+        Refusal: The new release has an engine that was built of its exact weights.
     """
+    manifest = movable_manifest(new.root)
     for file in new.release.files:
         (target / file.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(new.root / file.path, target / file.path)
-    olds = {place.key: place for place in places(old.release)}
-    matched = match(new, old)
-    for place in places(new.release):
-        steps = matched.get(place.key, ())
-        if place.tensor.dtype in _MANTISSA and [step.op for step in steps] == [Op.CODED]:
-            was = olds[steps[0].path, steps[0].offset]
-            _move(_Weights(new, place), _Weights(old, was), target / place.path, share)
+    _move_all(new, old, target, share)
     said = new.release
+    provenance = {**said.provenance, PROVENANCE: said.digest}
+    if manifest is not None:
+        reseal(target, manifest)
+        provenance[OF_MANIFEST] = file_digest(target / MANIFEST)
     release = describe(
         target,
         product=said.product,
@@ -58,10 +64,21 @@ def approximate(new: Folder, old: Folder, target: Path, share: float) -> Release
         sec_epoch=said.sec_epoch,
         compatibility=said.compatibility,
         golden=said.golden,
-        provenance={**said.provenance, PROVENANCE: said.digest},
+        provenance=provenance,
     )
     write_release(target, release)
     return release
+
+
+def _move_all(new: Folder, old: Folder, target: Path, share: float) -> None:
+    """Move every tensor of floats that is told from one of the base."""
+    olds = {place.key: place for place in places(old.release)}
+    matched = match(new, old)
+    for place in places(new.release):
+        steps = matched.get(place.key, ())
+        if place.tensor.dtype in _MANTISSA and [step.op for step in steps] == [Op.CODED]:
+            was = olds[steps[0].path, steps[0].offset]
+            _move(_Weights(new, place), _Weights(old, was), target / place.path, share)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from .files import Folder
 from .header import Strategy
 from .make import Options, Written, write
 from .match import places
-from .quantize import approximate
+from .quantize import PROVENANCE, approximate
 
 _ALMOST = 1 << 10  # bytes that a delta must save over the full update, which needs no base,
 _WORTH = 0.99  # and of which share it may be
@@ -121,14 +121,18 @@ class _Maker:
         return self._smaller(made.size, stage)
 
     def quantized(self, old: Folder, target: Path, stage: Path) -> Made:
-        """Write the update to a release near the new one."""
+        """Write the update to a release near the new one, or to the new one if it is such."""
+        if PROVENANCE in self.new.release.provenance:
+            return self._to_near(self.new, old, target, stage)
         with scratch_folder("hwc-quantized-") as root:
             approximate(self.new, old, root, self.options.share)
             with Folder(root) as near:
-                size = write(near, old, stage, self.options, self.progress).size
-                why = f"asked for: {self._share(size)}; it leads to {short(near.release.digest)}"
-                base = old.release.digest
-                return Made(target, size, Strategy.QUANTIZED, why, base, near.release)
+                return self._to_near(near, old, target, stage)
+
+    def _to_near(self, near: Folder, old: Folder, target: Path, stage: Path) -> Made:
+        size = write(near, old, stage, self.options, self.progress).size
+        why = f"asked for: {self._share(size)}; it leads to {short(near.release.digest)}"
+        return Made(target, size, Strategy.QUANTIZED, why, old.release.digest, near.release)
 
     def _smaller(self, size: int, stage: Path) -> tuple[Strategy, int, str]:
         """Choose between the delta that was written and the full update."""
