@@ -87,8 +87,10 @@ def decode(encoded: Encoded) -> Floats:
     """The weight that was encoded: each level times its scale, which float32 holds exactly."""
     shape = layout(encoded.shape, encoded.axis)
     codes = encoded.codes.reshape(shape)
-    if len(encoded.levels) == 1:
-        rows = encoded.levels[0][codes] if encoded.levels.size else np.zeros(shape, np.float32)
+    if not encoded.levels.size:
+        rows = np.zeros(shape, np.float32)
+    elif len(encoded.levels) == 1:
+        rows = encoded.levels[0][codes]
     else:
         rows = np.take_along_axis(encoded.levels, codes, axis=1)
     block = encoded.form.block

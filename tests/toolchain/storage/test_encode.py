@@ -52,10 +52,25 @@ def test_what_was_decoded_encodes_to_itself(
     assert first.codes.max(initial=0) < 2**form.bits
 
 
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 2)], ids=str)
 @pytest.mark.parametrize("name", ["codebook3/channel", "codebook3", "int4", "log4/channel"])
-def test_an_empty_weight(name: str) -> None:
-    empty = np.zeros((0,), np.float32)
-    assert stored(empty, Format.parse(name), 0).shape == (0,)
+def test_an_empty_weight(name: str, shape: tuple[int, ...]) -> None:
+    empty = np.zeros(shape, np.float32)
+    assert stored(empty, Format.parse(name), 0).shape == shape
+
+
+@pytest.mark.parametrize("name", ["int4", "lsq3", "log4", "int4/32", "codebook3/channel"])
+def test_scales_and_levels_of_another_weight(name: str) -> None:
+    form, array = Format.parse(name), weight()
+    first = encode(array, form)
+    other = array.copy()
+    other[:, 0] += np.float32(0.3)
+    again = encode(other, form, like=first)
+    assert np.array_equal(again.scales, first.scales)
+    assert np.array_equal(again.levels, first.levels)
+    moved = (again.codes != first.codes).reshape(array.shape)
+    assert moved[:, 0].any()
+    assert not moved[:, 1:].any()
 
 
 @settings(max_examples=150, deadline=None)
