@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,11 +51,7 @@ class Download:
         """
         part = into.with_name(f"{into.name}.part")
         try:
-            handle = os.open(part, _FLAGS, 0o600)
-        except OSError as cause:
-            raise Refusal(Code.PATH, f"{part}: {cause.strerror}", "remove it") from cause
-        try:
-            with os.fdopen(handle, "r+b") as file:
+            with os.fdopen(_opened(part), "r+b") as file:
                 self._complete(name, artefact, file, progress)
                 _check(file, artefact)
                 os.fsync(file.fileno())
@@ -112,6 +109,18 @@ class Download:
                 Code.NETWORK, f"{name}: cut at {size} of {artefact.size} B", "it can be tried again"
             )
         return size
+
+
+def _opened(part: Path) -> int:
+    """Open or make a plain file; what lies in its place is not written through."""
+    try:
+        handle = os.open(part, _FLAGS, 0o600)
+    except OSError as cause:
+        raise Refusal(Code.PATH, f"{part}: {cause.strerror}", "remove it") from cause
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Refusal(Code.PATH, f"{part}: not a plain file", "remove it")
+    return handle
 
 
 def _check(file: BufferedRandom, artefact: Artefact) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from ...archive import check_member
 from ...errors import IntegrityError
 from ..limits import LIMITS, Limits
 from ..refusal import Code, Refusal
+from .watch import Watch, make_pool
 
 CHUNK = 1 << 16
-_CONNECT = 10.0  # seconds
 
 
 class MissingError(Refusal):
@@ -96,10 +95,15 @@ class Web:
 
     @classmethod
     def at(cls, address: str, limits: Limits = LIMITS) -> "Web":
-        """A server that is given up when it is silent for too long; it may not send elsewhere."""
-        timeout = urllib3.Timeout(connect=_CONNECT, read=limits.patience)
-        pool = urllib3.PoolManager(retries=False, timeout=timeout)
-        return cls(address.rstrip("/"), pool, limits)
+        """A server that is given up when it is silent for too long; it may not send elsewhere.
+
+        Raises:
+            Refusal: The address has a password in it, which messages and logs would show.
+        """
+        if "@" in urlsplit(address).netloc:
+            hint = "take it out; what is fetched is signed, and need not be secret"
+            raise Refusal(Code.NETWORK, "the address of the repository holds a password", hint)
+        return cls(address.rstrip("/"), make_pool(limits), limits)
 
     @contextmanager
     def open(self, path: str, start: int = 0) -> Iterator[Body]:
@@ -121,38 +125,25 @@ class Web:
         except urllib3.exceptions.HTTPError as cause:
             raise _unreached(place, cause) from cause
         try:
-            yield self._body(answer, place, start)
+            with Watch(self.limits, answer.shutdown) as watch:
+                yield Body(_begin(answer, place, start), self._chunks(answer, place, watch))
         finally:
             answer.close()
 
-    def _body(self, answer: urllib3.BaseHTTPResponse, place: str, start: int) -> Body:
-        match answer.status:
-            case 200:
-                return Body(0, self._chunks(answer, place))
-            case 206 if answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                return Body(start, self._chunks(answer, place))
-            case 416:
-                return Body(start, iter(()))
-            case 403 | 404:
-                raise MissingError(Code.NETWORK, f"{place}: not there ({answer.status})")
-        hint = "check the address; an answer that sends elsewhere is not followed"
-        raise Refusal(Code.NETWORK, f"{place}: answer {answer.status}", hint)
-
-    def _chunks(self, answer: urllib3.BaseHTTPResponse, place: str) -> Iterator[bytes]:
+    def _chunks(
+        self, answer: urllib3.BaseHTTPResponse, place: str, watch: Watch
+    ) -> Iterator[bytes]:
         """The bytes, as long as they come fast enough."""
-        limits, begun, got = self.limits, time.monotonic(), 0
         try:
             while chunk := answer.read1(CHUNK):
                 yield chunk
-                got += len(chunk)
-                took = time.monotonic() - begun
-                if took > limits.patience:
-                    if got < limits.rate * took:
-                        rate = f"{got / took:.0f} B/s, under {limits.rate}"
-                        raise Refusal(Code.NETWORK, f"{place}: {rate}", "try again later")
-                    begun, got = time.monotonic(), 0
+                watch.got += len(chunk)
         except urllib3.exceptions.HTTPError as cause:
-            raise _unreached(place, cause) from cause
+            if not watch.slow:
+                raise _unreached(place, cause) from cause
+        if watch.slow:
+            message = f"{place}: slower than {self.limits.rate} B/s"
+            raise Refusal(Code.NETWORK, message, "try again later")
 
 
 def link_to(repository: str, limits: Limits = LIMITS) -> Link:
@@ -167,6 +158,24 @@ def link_to(repository: str, limits: Limits = LIMITS) -> Link:
         hint = "name the folder of a repository, or an address with http or https"
         raise Refusal(Code.NETWORK, f"{repository}: no such repository", hint)
     return Folder(Path(repository))
+
+
+def _begin(answer: urllib3.BaseHTTPResponse, place: str, start: int) -> int:
+    """The byte that an answer begins with.
+
+    Raises:
+        MissingError: There is no such file.
+        Refusal: It is no answer to what was asked.
+    """
+    match answer.status:
+        case 200:
+            return 0
+        case 206 if answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            return start
+        case 403 | 404:
+            raise MissingError(Code.NETWORK, f"{place}: not there ({answer.status})")
+    hint = "check the address; an answer that sends elsewhere is not followed"
+    raise Refusal(Code.NETWORK, f"{place}: answer {answer.status}", hint)
 
 
 def _chunks_of(handle: int, place: Path, start: int) -> Iterator[bytes]:

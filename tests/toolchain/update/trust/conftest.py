@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hwc.toolchain.update.trust.roles import METADATA, TARGETS
 
 from .server import Server, serving
 from .world import Fleet, make_fleet
@@ -28,8 +29,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 @pytest.fixture
 def fleet(template: Fleet, tmp_path: Path) -> Fleet:
     """A repository of two releases of a door."""
-    for part in ("keys", "fleet"):
-        shutil.copytree(template.home / part, tmp_path / part)
+    shutil.copytree(template.folder / METADATA, tmp_path / "fleet" / METADATA)
+    for part in ("keys", f"fleet/{TARGETS}"):  # of which no file is ever written over
+        shutil.copytree(template.home / part, tmp_path / part, copy_function=os.link)
     return Fleet(tmp_path, template.later)
 
 

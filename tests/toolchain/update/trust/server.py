@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -17,7 +18,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer."""
-        path, begin = self.server.folder / self.path.lstrip("/"), self.start()
+        path, begin = self.server.folder / unquote(self.path).lstrip("/"), self.start()
         self.server.asked.append((self.path, begin))
         data = path.read_bytes() if path.is_file() else None
         try:
