@@ -36,7 +36,7 @@ SHARE, LEAST = 0.5, 0.97
 NOT_MEASURED = "agreement: not measured"
 _RUNTIME = "ort"
 _SMALLER = "take smaller steps, such as 0.25, or make an exact update"
-_SAY = "give --min-agreement 0 to do without the measurement"
+_UNMEASURED = "give inputs that it takes with --data, or do without by --min-agreement 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,12 @@ def near_release(new: Folder, old: Folder, target: Path, asked: Asked) -> Agreem
     with ExitStack() as stack:
         try:
             near, exact, before = (_opened(f, stack) for f in (target, new.root, old.root))
-        except Refusal:
-            if asked.least > 0:
-                raise
-            return None
-        found = _compared(near, exact, before, _samples(exact, asked.data))
+            found = _compared(near, exact, before, _samples(exact, asked.data))
+        except BackendError as cause:
+            if asked.least == 0:
+                return None
+            message = f"the near release cannot be measured: {cause.message}"
+            raise Refusal(Code.STRATEGY, message, _UNMEASURED) from cause
         if asked.least > 0:
             _check(found, asked.least)
             _check_golden(near, release)
@@ -165,22 +166,18 @@ def _opened(root: Path, stack: ExitStack) -> _Model:
     """Open the graph of a release in ONNX Runtime: an engine for another device does not run here.
 
     Raises:
-        Refusal: It has no ONNX model, or several, or one that cannot be run.
+        BackendError: It has no ONNX model, or several, or one that cannot be run.
     """
     release = Folder(root).release
     names = [file.path for file in release.files]
-    try:
-        if {MANIFEST, DIGEST} <= set(names):
-            bundle = stack.enter_context(Bundle.open(root))
-            return _Model(*_session(bundle.model, bundle.manifest), bundle.golden())
-        models = [name for name in names if name.endswith(".onnx")]
-        if len(models) == 1:
-            return _Model(*_session(root / models[0]))
-        why = f"it has {len(models)} ONNX models"
-    except BackendError as cause:
-        why = cause.message
-    message = f"{release.product} {release.version} cannot be compared: {why}"
-    raise Refusal(Code.STRATEGY, message, f"make an exact update, or {_SAY}")
+    if {MANIFEST, DIGEST} <= set(names):
+        bundle = stack.enter_context(Bundle.open(root))
+        return _Model(*_session(bundle.model, bundle.manifest), bundle.golden())
+    models = [name for name in names if name.endswith(".onnx")]
+    if len(models) != 1:
+        message = f"{release.product} {release.version} has {len(models)} ONNX models, not one"
+        raise BackendError(message)
+    return _Model(*_session(root / models[0]))
 
 
 def _session(model: Path, manifest: Manifest | None = None) -> tuple[Runner, tuple[InputSpec, ...]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 USAGE, INPUT, OUTPUT, INTEGRITY = 2, 3, 7, 8
 PACKAGE = ("package", "old.hwc", "new.hwc", "-o", "u.hwcu", "-q")
 QUANTIZED = (*PACKAGE, "--strategy", "quantized")
+MODELS = ("package", "model.onnx", "new.onnx", "-o", "u.hwcu", "-q", "--strategy", "quantized")
 FIRST = ("--repo", "fleet", "--product", "door", "--trust", "fleet/metadata/1.root.json")
 
 
@@ -118,8 +119,7 @@ def test_finer_steps_agree_more(pair: "Desk") -> None:
 def test_models_are_measured_on_what_there_is(
     pair: "Desk", data: tuple[str, ...], measured: str
 ) -> None:
-    words = ("package", "model.onnx", "new.onnx", "-o", "u.hwcu", "-q", "--strategy", "quantized")
-    text = said(pair, *words, *data)
+    text = said(pair, *MODELS, *data)
     assert "cosine agreement of y: 0.99" in text
     assert measured in text
 
@@ -130,8 +130,7 @@ def test_class_scores_are_counted(pair: "Desk") -> None:
 
     for name in ("model.onnx", "new.onnx"):
         with_weights(name, name, peaked)
-    words = ("package", "model.onnx", "new.onnx", "-o", "u.hwcu", "-q", "--strategy", "quantized")
-    words = (*words, "--data", "data.npz", "--json", "--min-agreement", "0")
+    words = (*MODELS, "--data", "data.npz", "--json", "--min-agreement", "0")
     near = json.loads(said(pair, *words))["agreement"]
     assert near["measure"] == "top-1"
     assert 0 <= near["new"] * 24 == pytest.approx(round(near["new"] * 24))
@@ -142,7 +141,7 @@ def test_a_base_with_other_inputs_is_not_compared(pair: "Desk") -> None:
     model.graph.input[0].name = "picture"
     model.graph.node[0].input[0] = "picture"
     onnx.save(model, "old.onnx")
-    words = ("package", "old.onnx", "new.onnx", "-o", "u.hwcu", "-q", "--strategy", "quantized")
+    words = ("package", "old.onnx", *MODELS[2:])
     assert "not comparable with the old one" in said(pair, *words)
 
 
@@ -150,9 +149,9 @@ def test_what_cannot_be_run_is_not_passed_over(pair: "Desk") -> None:
     for name in ("old", "new"):
         Path(name).mkdir()
         shutil.copyfile("new.onnx" if name == "new" else "model.onnx", f"{name}/m.bin")
-    words = ("package", "old/m.bin", "new/m.bin", "-o", "u.hwcu", "-q", "--strategy", "quantized")
+    words = ("package", "old/m.bin", "new/m.bin", *MODELS[3:])
     line = pair.refuses(*words, code=INTEGRITY)
-    assert all(word in line for word in ("HWC-U041", "0 ONNX models", "--min-agreement 0"))
+    assert all(word in line for word in ("HWC-U041", "has 0 ONNX models", "--min-agreement 0"))
     assert "agreement: not measured" in said(pair, *words, "--min-agreement", "0")
 
 
@@ -180,8 +179,7 @@ def test_refusals_write_nothing(
 
 def test_what_was_trained_must_not_get_lost(pair: "Desk") -> None:
     trained("model.onnx", "new.onnx", 0.002)
-    words = ("package", "model.onnx", "new.onnx", "-o", "u.hwcu", "-q", "--strategy", "quantized")
-    line = pair.refuses(*words, "--share", "16", code=INTEGRITY)
+    line = pair.refuses(*MODELS, "--share", "16", code=INTEGRITY)
     assert "HWC-U041" in line
     assert "nearer to the old one" in line
 
@@ -216,7 +214,7 @@ def test_what_every_device_would_refuse(pair: "Desk") -> None:
 
 @pytest.mark.parametrize("packaged", [False, True], ids=["publish --near", "package --release"])
 def test_a_device_runs_a_near_release(fleet: "Desk", *, packaged: bool) -> None:
-    source = ("new.hwc", "--near", "0.5")
+    source: tuple[str, ...] = ("new.hwc", "--near", "0.5")
     if packaged:
         said(fleet, *QUANTIZED, "--release", "near")
         source = ("near",)

@@ -119,6 +119,27 @@ def test_a_release_can_be_released_again(tmp_path: Path) -> None:
     assert (again.files, again.seq) == (first.files, 8)
 
 
+def test_another_edition_of_a_release(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(model())
+    needs = Compatibility(accelerator="orin", memory=5)
+    first = from_bundle(tmp_path / "m.onnx", tmp_path / "r", EDITION, compatibility=needs)
+    second = from_bundle(tmp_path / "r", tmp_path / "r2", Edition("bell", "2", 8))
+    expected = replace(first, product="bell", version="2", seq=8, sec_epoch=0)
+    assert second == expected == read_release(tmp_path / "r2")
+
+
+def test_a_damaged_release_gets_no_other_edition(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(model())
+    from_bundle(tmp_path / "m.onnx", tmp_path / "r", EDITION)
+    with (tmp_path / "r" / "m.onnx").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"?")
+    with pytest.raises(Refusal) as refusal:
+        from_bundle(tmp_path / "r", tmp_path / "r2", EDITION)
+    assert refusal.value.code is Code.DIGEST
+    assert not (tmp_path / "r2").exists()
+
+
 def test_what_the_manifest_says(tmp_path: Path) -> None:
     source = bundle(tmp_path / "m")
     release = from_bundle(source, tmp_path / "r", EDITION)

@@ -88,6 +88,18 @@ def test_no_weight_is_further_than_a_step(bench: "Bench", share: float) -> None:
     assert (found["rest"] == wanted["rest"]).all()
 
 
+def test_a_near_release_is_taken_as_it_is(bench: "Bench") -> None:
+    old, new = pair(bench)
+    near = bench.root / "near"
+    near.mkdir()
+    with Folder(old) as older, Folder(new) as newer:
+        release = approximate(newer, older, near, 0.3)
+    made = bench.update(old, near, Options(Strategy.QUANTIZED))
+    assert made.release == release
+    out = bench.applied(made.path, old)
+    assert (out / "m.onnx").read_bytes() == (near / "m.onnx").read_bytes()
+
+
 def test_finer_steps_are_nearer_and_cost_more(bench: "Bench") -> None:
     old, new = pair(bench)
     sizes, errors = [], []
