@@ -40,7 +40,7 @@ COMMANDS = {
     "rollback": (".updates.rollback:command", "On a device: go back to the release before."),
     "recover": (".updates.recover:command", "On a device: finish what a power cut left."),
     "status": (".updates.status:command", "On a device: what is installed and under way."),
-    "health": (".updates.health:command", ""),
+    "health": (".updates.health:command", "On a device: whether a release works; a trial asks it."),
     "fleet": (".updates.fleet:command", "Plan updates of a whole fleet."),
     "devices": (".devices:command", "List the known devices, or show one."),
 }

@@ -28,8 +28,13 @@ def command(folder: Path, p95_ms: float | None, agreement: float | None) -> None
     """Load the bundle in FOLDER, compare its golden outputs, and time it; prints JSON.
 
     The cosine of each output with the stored one must reach what the release asks for. With
-    --p95-ms, 95 of 100 runs must be that quick.
-    """
+    --p95-ms, 95 of 100 runs must be that quick. Another check of yours can take its place:
+    `hwc update --health COMMAND`.
+
+    \b
+    hwc health /opt/model/current
+    hwc health /opt/model/current --p95-ms 20
+    """  # noqa: D301 - click wants the escape
     click.echo(canonical(Answer(tuple(_checks(folder, p95_ms, agreement)))))
 
 
