@@ -95,7 +95,7 @@ def rotate(  # noqa: PLR0913, PLR0917 - an option each
 @click.option("--product", default="", help="For the roles that every product has.")
 @signing.repository
 @signing.keys
-def renew(  # noqa: PLR0913, PLR0917 - an option each
+def renew(
     role: str, product: str, folder: Path, keys_folder: Path, passphrase_file: Path | None
 ) -> None:
     """Sign a role for another term: root and targets last a year, bundles half of one.
