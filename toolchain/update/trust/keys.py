@@ -47,8 +47,8 @@ class Keyring:
         if private.exists() or public.exists():
             raise Refusal(Code.KEY, f"{private}: there is such a key", "take another name")
         passphrase = self.ask(str(private))
-        if len(passphrase) < SHORTEST:
-            hint = f"give at least {SHORTEST} characters"
+        if len(passphrase) < SHORTEST or not passphrase.isprintable():
+            hint = f"give at least {SHORTEST} characters that can be typed"
             raise Refusal(Code.KEY, f"{private}: the passphrase is too short", hint)
         key = Ed25519PrivateKey.generate()
         made = SSlibKey.from_crypto(key.public_key())
