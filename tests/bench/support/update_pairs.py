@@ -1,17 +1,33 @@
-"""Pairs of versions of a model: found beside the checkout, or made of a model by known changes."""
+"""Pairs of versions of a model: found beside the checkout, made by known changes, or by training.
+
+What training and compilers make is kept in a folder, so that a second run is quick; it is made
+again where the file is not there.
+"""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
-import numpy as np
 import onnx
-from hwc.toolchain.engine import Array
 
-from .devkit import FOLDER, SkipError
+from . import update_training as training
+from .devkit import FOLDER, Case, SkipError, cases
+from .update_changes import (
+    changed,
+    floats,
+    last_layer,
+    narrowed,
+    noise,
+    projections,
+    renamed,
+    shuffled,
+    steps,
+    written,
+)
+from .update_compiled import compiled, engine
 
-EFFICIENTNET = FOLDER / "models" / "efficientnet_lite0.onnx"
+MODEL, ENGINE = "model.onnx", "model.plan"
 _FOUND = {
     "resnet20, fine-tuned": ("models/resnet20_cifar10.onnx", "models/resnet20_cifar10_v2.onnx"),
     "wake word, graph alone": (
@@ -23,6 +39,8 @@ _FOUND = {
 }
 _STEPS = 7  # largest step of the uniform noise, in units in the last place
 
+Files = Mapping[str, bytes]
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -30,84 +48,126 @@ class Pair:
 
     Attributes:
         name: What happened between them.
-        old: The ONNX file of the one.
+        old: The files of the one, by path; not its `bundle.json`.
         new: Of the other.
         limit: Bytes that no delta can do without, by the entropy of the change; None where it is
             not known.
+        note: What was measured of the new version.
     """
 
     name: str
-    old: bytes
-    new: bytes
+    old: Files
+    new: Files
     limit: float | None = None
+    note: str = ""
 
 
-def pairs() -> Iterator[Pair]:
-    """All pairs whose files are there.
+def pairs(work: Path) -> Iterator[Pair | str]:
+    """All pairs whose files are there; of one that cannot be made, why.
+
+    Args:
+        work: Folder for what takes long to make.
 
     Raises:
-        SkipError: None is.
+        SkipError: The development models are not there.
     """
-    if not EFFICIENTNET.is_file():
-        raise SkipError(f"no development models: {EFFICIENTNET} is not there")
+    network, transformer = cases(["efficientnet_lite0", "minilm_l6"])
+    work.mkdir(parents=True, exist_ok=True)
     for name, (old, new) in _FOUND.items():
-        yield Pair(name, (FOLDER / old).read_bytes(), (FOLDER / new).read_bytes())
-    model = onnx.load(EFFICIENTNET)
-    old = model.SerializeToString()
-    rng = np.random.default_rng(0)
-    yield Pair("renamed", old, renamed(model))
-    noise = partial(_normal, rng, 1e-5)
-    yield Pair("normal noise of 1e-5", old, changed(old, noise))
-    yield Pair("the same, last layer", old, changed(old, noise, last=True))
-    new = changed(old, partial(_uniform, rng))
-    bits = math.log2(2 * _STEPS + 1) * sum(_weights(tensor).size for tensor in _floats(old))
-    yield Pair(f"uniform noise of {_STEPS} ULP", old, new, bits / 8)
-    yield Pair("trained again", old, changed(old, partial(_again, rng)))
+        yield _pair(name, (FOLDER / old).read_bytes(), (FOLDER / new).read_bytes())
+    yield from _derived(_model(network))
+    yield from _tuned(network, work)
+    yield from _transformer(transformer, work)
+    for make in (_compiled, _engine, _engine_tuned):
+        try:
+            yield make(network, work)
+        except SkipError as reason:
+            yield f"{make.__doc__} skipped: {reason}"
 
 
-def renamed(model: onnx.ModelProto) -> bytes:
-    """The same model with other names for all its weights."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    names = {one.name: f"renamed_{k}_{one.name}" for k, one in enumerate(copy.graph.initializer)}
-    for tensor in copy.graph.initializer:
-        tensor.name = names[tensor.name]
-    for node in copy.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-    return copy.SerializeToString()
+def _derived(old: bytes) -> Iterator[Pair]:
+    yield _pair("renamed", old, renamed(old))
+    yield _pair("normal noise of 1e-5", old, changed(old, noise(1e-5)))
+    yield _pair("the same, last layer", old, changed(old, noise(1e-5), last=True))
+    bits = math.log2(2 * _STEPS + 1) * sum(array.size for array in floats(old).values())
+    new = changed(old, steps(_STEPS))
+    yield Pair(f"uniform noise of {_STEPS} ULP", {MODEL: old}, {MODEL: new}, bits / 8)
+    yield _pair("trained again", old, changed(old, shuffled()))
 
 
-def changed(data: bytes, change: Callable[[Array], Array], *, last: bool = False) -> bytes:
-    """The same model with its floating-point weights changed; `last`: those of the last layer."""
-    model = onnx.load_from_string(data)
-    layer = set(model.graph.node[-1].input)
-    for tensor in model.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and (not last or tensor.name in layer):
-            tensor.raw_data = change(_weights(tensor)).astype("<f4").tobytes()
-    return model.SerializeToString()
+def _tuned(case: Case, work: Path) -> Iterator[Pair]:
+    old, new = _model(case), _whole(case, work)
+    yield _pair("EfficientNet-Lite0, fine-tuned", old, new)
+
+    def make() -> bytes:
+        return training.trained(old, training.pictures(case), last_layer(old))
+
+    yield _pair("the same, head alone", old, _kept(work / f"{case.name}-head.onnx", make))
+    for kind in ("fp16", "bf16"):
+        yield _pair(f"fine-tuned, {kind}", narrowed(old, kind), narrowed(new, kind))
 
 
-def _floats(data: bytes) -> Iterator[onnx.TensorProto]:
-    for tensor in onnx.load_from_string(data).graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT:
-            yield tensor
+def _transformer(case: Case, work: Path) -> Iterator[Pair]:
+    old = _model(case)
+
+    def whole() -> bytes:
+        return training.trained(old, training.sentences(case), floats(old).keys())
+
+    def low_rank() -> bytes:
+        return training.merged(old, training.sentences(case), list(projections(old)))
+
+    yield _pair("MiniLM-L6, fine-tuned", old, _kept(work / f"{case.name}-tuned.onnx", whole))
+    yield _pair("MiniLM-L6, LoRA merged", old, _kept(work / f"{case.name}-lora.onnx", low_rank))
 
 
-def _weights(tensor: onnx.TensorProto) -> Array:
-    return onnx.numpy_helper.to_array(tensor).reshape(-1)
+def _compiled(case: Case, work: Path) -> Pair:
+    """The fine-tuned network compiled as int8 in the scales of the old one."""
+    files = work / f"{case.name}-old.onnx", work / f"{case.name}-tuned.onnx"
+    _kept(files[0], lambda: _model(case))
+    _whole(case, work)
+    old, new, note = compiled(case, *files, work / "int8")
+    return Pair("fine-tuned, int8 by --base", old, new, note=note)
 
 
-def _normal(rng: np.random.Generator, size: float, weights: Array) -> Array:
-    return weights + rng.normal(size=weights.shape) * size
+def _engine(case: Case, work: Path) -> Pair:
+    """The engine that is sent after its ONNX file."""
+    old = _model(case)
+    both = {MODEL: old, ENGINE: _kept(work / f"{case.name}.plan", lambda: engine(old))}
+    return Pair("engine after its ONNX", {MODEL: old}, both)
 
 
-def _uniform(rng: np.random.Generator, weights: Array) -> Array:
-    steps = rng.integers(-_STEPS, _STEPS + 1, weights.shape, dtype=np.int32)
-    bits = weights.astype("<f4").view("<i4")
-    # Away from 0, a step of the bits is one unit in the last place.
-    away = (bits & 0x7FFFFFFF) > _STEPS
-    return np.where(away, bits + steps, bits).astype("<i4").view("<f4")
+def _engine_tuned(case: Case, work: Path) -> Pair:
+    """The fine-tuned network with its engine, after the old one with its own."""
+    old, new = _model(case), _whole(case, work)
+    old_engine = _kept(work / f"{case.name}.plan", lambda: engine(old))
+    new_engine = _kept(work / f"{case.name}-tuned.plan", lambda: engine(new))
+    files = {MODEL: old, ENGINE: old_engine}, {MODEL: new, ENGINE: new_engine}
+    return Pair("fine-tuned, with engines", *files)
 
 
-def _again(rng: np.random.Generator, weights: Array) -> Array:
-    return rng.permutation(weights)
+def _whole(case: Case, work: Path) -> bytes:
+    """The network with all its weights trained."""
+    old = _model(case)
+
+    def make() -> bytes:
+        return training.trained(old, training.pictures(case), floats(old).keys())
+
+    return _kept(work / f"{case.name}-tuned.onnx", make)
+
+
+def _model(case: Case) -> bytes:
+    """A development model as the library writes it, as all that is made of it."""
+    return written(onnx.load(case.path))
+
+
+def _pair(name: str, old: bytes, new: bytes) -> Pair:
+    return Pair(name, {MODEL: old}, {MODEL: new})
+
+
+def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """A file that is made once."""
+    if not path.exists():
+        part = path.with_name(f"{path.name}.part")
+        part.write_bytes(make())
+        part.replace(path)
+    return path.read_bytes()

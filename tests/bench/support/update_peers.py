@@ -16,10 +16,13 @@ import zstandard
 _BLOCK = 4096  # bytes of what updaters by changed blocks compare
 _LEVEL = 19
 _AVERAGE = 13  # bits: chunks by content have 8 KiB on average
-_WINDOW = 32  # bytes that decide where such a chunk ends
-_GEAR = np.random.default_rng(0).integers(0, 1 << 32, 256, dtype=np.uint64)
+_SHORTEST, _LONGEST = 2048, 65536  # bytes of such a chunk
+_WINDOW = 32  # bytes that decide where it ends: the bits of the hash
+_GEAR = np.random.default_rng(0).integers(0, 1 << 32, 256, dtype=np.uint32)
 
-Peer = Callable[[bytes, bytes], int]  # old and new file to bytes
+_SORTED = 32_000_000  # bytes beyond which sorting all suffixes takes minutes and 17 times the file
+
+Peer = Callable[[bytes, bytes], int | None]  # old and new file to bytes; None: it was not asked
 
 
 def peers() -> Mapping[str, Peer]:
@@ -27,9 +30,9 @@ def peers() -> Mapping[str, Peer]:
     found: dict[str, Peer] = {
         "zstd-19": lambda _, new: len(_zstd(new)),
         "zstd --patch-from": lambda old, new: len(_zstd(new, old)),
-        "bsdiff4": lambda old, new: len(bsdiff4.diff(old, new)),
+        "bsdiff4": _bsdiff4,
         "4 KiB blocks": lambda old, new: _missing(_fixed(old), _fixed(new)),
-        "chunks by content": lambda old, new: _missing(_by_content(old), _by_content(new)),
+        "CDC": lambda old, new: _missing(_by_content(old), _by_content(new)),
     }
     if importlib.util.find_spec("hdiffpatch") is not None:
         found["hdiffpatch"] = _hdiffpatch
@@ -66,15 +69,24 @@ def _fixed(data: bytes) -> Iterator[bytes]:
 def _by_content(data: bytes) -> Iterator[bytes]:
     """Pieces that end where a hash of the last bytes has enough zeros, as FastCDC's do."""
     gears = _GEAR[np.frombuffer(data, np.uint8)]
-    rolled = np.zeros(len(data), np.uint64)
+    rolled = np.zeros(len(data), np.uint32)
     for back in range(min(_WINDOW, len(data))):
-        rolled[back:] += gears[: len(data) - back] << np.uint64(back)
-    ends = np.flatnonzero((rolled >> np.uint64(_WINDOW - _AVERAGE)) % np.uint64(1 << _AVERAGE) == 0)
+        rolled[back:] += gears[: len(data) - back] << np.uint32(back)
+    ends = np.flatnonzero(rolled >> np.uint32(_WINDOW - _AVERAGE) == 0) + 1
     begin = 0
-    for end in [*(ends + 1).tolist(), len(data)]:
-        if begin < end:
+    for end in [*ends.tolist(), len(data)]:
+        while end - begin > _LONGEST:
+            yield data[begin : begin + _LONGEST]
+            begin += _LONGEST
+        if end - begin >= _SHORTEST or begin < end == len(data):
             yield data[begin:end]
-        begin = end
+            begin = end
+
+
+def _bsdiff4(old: bytes, new: bytes) -> int | None:
+    if len(old) + len(new) > 2 * _SORTED:
+        return None
+    return len(bsdiff4.diff(old, new))
 
 
 def _hdiffpatch(old: bytes, new: bytes) -> int:
