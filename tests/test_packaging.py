@@ -24,7 +24,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 FOLDERS = ("backends", "device_profiles", "passes", "toolchain", "tools")
 HEAVY = {"click", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "scipy", "torch", "yaml"}
-EXTRAS = ("torch", "demo", "plot", "gradients", "lowrank", "ray", "rl")
+EXTRAS = ("torch", "demo", "plot", "gradients", "lowrank", "ray", "rl", "signing", "updates")
 NOT_PINNED = {"tensorrt"}  # the user's install: make does not need it
 
 
