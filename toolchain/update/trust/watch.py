@@ -64,12 +64,19 @@ def make_pool(limits: Limits) -> PoolManager:
 
 @contextmanager
 def _deadline(connection: HTTPConnection) -> Iterator[None]:
-    """Shut a connection down that has not got the head of an answer within its timeout."""
+    """Shut a connection down that has not got the head of an answer within its timeout.
+
+    Raises:
+        TimeoutError: It has not; a head that was cut in its middle may look like a whole one.
+    """
     place, seconds = connection.sock, connection.timeout
     if place is None or not isinstance(seconds, int | float):
         raise TypeError("a connection without a socket or a timeout")
 
+    late = threading.Event()
+
     def shut() -> None:
+        late.set()
         with suppress(OSError):
             socket.socket.shutdown(place, socket.SHUT_RDWR)
 
@@ -80,6 +87,8 @@ def _deadline(connection: HTTPConnection) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+    if late.is_set():
+        raise TimeoutError("the head of the answer came too slowly")
 
 
 class _Http(HTTPConnection):
