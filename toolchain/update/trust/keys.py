@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -46,19 +47,13 @@ class Keyring:
         private, public = self.folder / f"{name}.pem", self.folder / f"{name}.json"
         if private.exists() or public.exists():
             raise Refusal(Code.KEY, f"{private}: there is such a key", "take another name")
-        passphrase = self.ask(str(private))
-        if len(passphrase) < SHORTEST or not passphrase.isprintable():
-            hint = f"give at least {SHORTEST} characters that can be typed"
-            raise Refusal(Code.KEY, f"{private}: the passphrase is too short", hint)
         key = Ed25519PrivateKey.generate()
+        text = encrypted(key, self.ask(str(private)), private)
         made = SSlibKey.from_crypto(key.public_key())
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = key.private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase.encode())
-        )
-        _write_new(private, text, 0o600)
+        write_new(private, text, 0o600)
         about = {"keyid": made.keyid, **made.to_dict()}
-        _write_new(public, json.dumps(about, indent=1).encode(), 0o644)
+        write_new(public, json.dumps(about, indent=1).encode(), 0o644)
         return made
 
     def create_all(self, products: tuple[str, ...]) -> tuple[str, ...]:
@@ -101,8 +96,7 @@ class Keyring:
         path = self.folder / f"{name}.pem"
         if not path.exists():
             return None
-        if path.stat().st_mode & _OTHERS:
-            raise Refusal(Code.KEY, f"{path}: others may read this key", f"chmod 600 {path}")
+        check_closed(path)
         public = self.public(name)
         try:
             private = load_pem_private_key(path.read_bytes(), self.ask(str(path)).encode())
@@ -142,7 +136,35 @@ def _is_of(name: str, role: str) -> bool:
     return name.removeprefix(f"{role}-").isdecimal()
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
+def encrypted(key: Ed25519PrivateKey | EllipticCurvePrivateKey, passphrase: str, of: Path) -> bytes:
+    """A private key as it may lie on a disk.
+
+    Raises:
+        Refusal: The passphrase is too short.
+    """
+    if len(passphrase) < SHORTEST or not passphrase.isprintable():
+        hint = f"give at least {SHORTEST} characters that can be typed"
+        raise Refusal(Code.KEY, f"{of}: the passphrase is too short", hint)
+    cipher = BestAvailableEncryption(passphrase.encode())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher)
+
+
+def check_closed(path: Path) -> None:
+    """Refuse a private key that others than its owner may read.
+
+    Raises:
+        Refusal: They may, or it is not there.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as cause:
+        raise Refusal(Code.KEY, f"{path}: {cause.strerror}", "name a private key") from cause
+    if mode & _OTHERS:
+        raise Refusal(Code.KEY, f"{path}: others may read this key", f"chmod 600 {path}")
+
+
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that is not there yet, with its mode from the first byte on."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as file:
         file.write(data)

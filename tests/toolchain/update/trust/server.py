@@ -3,10 +3,12 @@
 import http.server
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
+
+_NONE: Mapping[str, str] = {}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -40,18 +42,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """As a good server does."""
         if begin := self.start():
             span = f"bytes {begin}-{len(data) - 1}/{len(data)}"
-            self.reply(206, data[begin:], **{"Content-Range": span})
+            self.reply(206, data[begin:], {"Content-Range": span})
         else:
             self.reply(200, data)
 
-    def reply(self, status: int, data: bytes, length: int | None = None, **headers: str) -> None:
+    def reply(
+        self, status: int, data: bytes, headers: Mapping[str, str] = _NONE, *, length: int = -1
+    ) -> None:
         """Send an answer whose length may be a lie."""
         self.send_response(status)
         if self.server.odd is not None:
             self.send_header("Connection", "close")
         for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(data) if length is None else length))
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data) if length < 0 else length))
         self.end_headers()
         self.send(data)
 

@@ -639,7 +639,7 @@ def test_endless_metadata_are_refused(device: TufSource, server: Server) -> None
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 500, 503])
 def test_an_answer_that_is_none_is_refused(device: TufSource, server: Server, status: int) -> None:
-    server.odd = lambda handler, data: handler.reply(status, data, Location=server.address)
+    server.odd = lambda handler, data: handler.reply(status, data, {"Location": server.address})
     with refused(Code.NETWORK):
         device.refresh()
     assert ("/", 0) not in server.asked  # nothing was followed

@@ -74,8 +74,8 @@ def test_a_cut_download_goes_on_where_it_was_cut(site: Site) -> None:
     def cut(handler: Handler, data: bytes) -> None:
         begin = handler.start()
         rest = data[begin:]
-        span = {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"}
-        handler.reply(206 if begin else 200, rest[:70_000], len(rest), **span if begin else {})
+        span = {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"} if begin else {}
+        handler.reply(206 if begin else 200, rest[:70_000], span, length=len(rest))
 
     site.server.odd = cut
     assert site.fetch() == DATA
@@ -126,7 +126,7 @@ def test_a_server_without_ranges_that_is_cut_again_and_again_is_given_up(site: S
 
     def cut(handler: Handler, data: bytes) -> None:
         place = next(cuts)
-        handler.reply(200, data[: place if place // 2000 % 2 else 10_000], len(data))
+        handler.reply(200, data[: place if place // 2000 % 2 else 10_000], length=len(data))
 
     site.server.odd = cut
     with refused(Code.NETWORK):
@@ -141,7 +141,7 @@ def test_a_server_without_ranges_that_is_cut_again_and_again_is_given_up(site: S
 )
 def test_another_range_than_was_asked_for_is_refused(site: Site, span: str) -> None:
     site.part.write_bytes(DATA[:100])
-    site.server.odd = lambda handler, data: handler.reply(206, data[99:], **{"Content-Range": span})
+    site.server.odd = lambda handler, data: handler.reply(206, data[99:], {"Content-Range": span})
     with refused(Code.NETWORK):
         site.fetch()
     assert site.part.read_bytes() == DATA[:100]
@@ -150,7 +150,7 @@ def test_another_range_than_was_asked_for_is_refused(site: Site, span: str) -> N
 def test_a_right_range_with_other_bytes_is_refused_and_dropped(site: Site) -> None:
     site.part.write_bytes(DATA[:100])
     span = {"Content-Range": "bytes 100-299999/300000"}
-    site.server.odd = lambda handler, data: handler.reply(206, data[:-100], **span)
+    site.server.odd = lambda handler, data: handler.reply(206, data[:-100], span)
     with refused(Code.DIGEST):
         site.fetch()
     assert not site.part.exists()
@@ -198,7 +198,7 @@ def test_a_file_without_an_end_is_cut_off_and_dropped(site: Site) -> None:
 
 def test_a_packed_answer_is_not_unpacked(site: Site) -> None:
     bomb = b"\x1f\x8b\x08" + bytes(1000)
-    site.server.odd = lambda handler, _: handler.reply(200, bomb, Content_Encoding="gzip")
+    site.server.odd = lambda handler, _: handler.reply(200, bomb, {"Content-Encoding": "gzip"})
     with refused(Code.NETWORK):  # 1003 bytes that are no answer
         site.fetch()
     assert site.part.read_bytes() == bomb
@@ -229,7 +229,7 @@ def dribble(site: Site, handler: Handler, data: bytes, pause: float) -> None:
 
 def test_a_link_under_the_least_rate_is_refused(site: Site) -> None:
     def slow(handler: Handler, data: bytes) -> None:
-        handler.reply(200, b"", len(data))
+        handler.reply(200, b"", length=len(data))
         dribble(site, handler, data, 0.01)
 
     site.server.odd = slow
@@ -240,7 +240,7 @@ def test_a_link_under_the_least_rate_is_refused(site: Site) -> None:
 
 def test_a_link_that_falls_silent_is_refused(site: Site) -> None:
     def silent(handler: Handler, data: bytes) -> None:
-        handler.reply(200, data[:5000], len(data))
+        handler.reply(200, data[:5000], length=len(data))
         site.server.over.wait(5)
 
     site.server.odd = silent
@@ -253,7 +253,7 @@ def test_a_server_that_hands_out_crumbs_is_refused(site: Site) -> None:
         begin = handler.start()
         rest = data[begin:]
         span = {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"} if begin else {}
-        handler.reply(206 if begin else 200, rest[:100], len(rest), **span)
+        handler.reply(206 if begin else 200, rest[:100], span, length=len(rest))
 
     site.server.odd = crumb
     with refused(Code.NETWORK):
