@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ...toolchain.update.trust import oms
 from ...toolchain.update.trust.keys import role_names
 from ...toolchain.update.trust.roles import RULES, check_product
 from ..render import console, text_table
@@ -57,3 +58,19 @@ def new(
     ]
     console().print(text_table(("role", "keys", "must sign", "kept"), rows))
     click.echo(keys_folder)
+
+
+@command.command("model")
+@click.argument("name")
+@signing.keys
+def model(name: str, *, keys_folder: Path, passphrase_file: Path | None) -> None:
+    """Make a P-256 key for `hwc publish --model-key` (OpenSSF model signing; extra `signing`).
+
+    \b
+    hwc keys model release
+    """  # noqa: D301 - click wants the escape
+    ring = signing.keyring(keys_folder, passphrase_file, new=True)
+    private, public = keys_folder / f"{name}.pem", keys_folder / f"{name}.pub.pem"
+    keys_folder.mkdir(parents=True, exist_ok=True)
+    oms.create_key(private, public, ring.ask(str(private)))
+    click.echo(private)

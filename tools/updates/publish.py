@@ -18,6 +18,7 @@ from ...toolchain.update.delta.make import Options
 from ...toolchain.update.delta.strategies import Made, make
 from ...toolchain.update.refusal import Code, Refusal
 from ...toolchain.update.release import Release
+from ...toolchain.update.trust import oms
 from ...toolchain.update.trust.repository import NewArtefact, Repository
 from ...toolchain.update.trust.roles import TARGETS, prefixed
 from .. import options
@@ -29,6 +30,7 @@ _NEAR = (
     "Publish a release near BUNDLE instead, whose weights move from those of the first base by "
     "steps; such as 0.5, beside the root mean square of a tensor's change."
 )
+SIGNATURES = "signatures"  # folder of a repository: of model signing, which devices do not read
 MEMORY = 64 << 20  # bytes that a device is asked to have free: the agent with its libraries
 
 
@@ -57,6 +59,11 @@ MEMORY = 64 << 20  # bytes that a device is asked to have free: the agent with i
 )
 @click.option("--near", **options.positive, help=_NEAR)
 @agreement.options
+@click.option(
+    "--model-key",
+    type=click.Path(path_type=Path),
+    help="Also sign the release's files with this P-256 key, as OpenSSF's model signing does.",
+)
 @signing.keys
 @options.quiet
 def command(  # noqa: PLR0913 - an option each
@@ -72,6 +79,7 @@ def command(  # noqa: PLR0913 - an option each
     near: float | None,
     data: str | None,
     least: float | None,
+    model_key: Path | None,
     keys_folder: Path,
     passphrase_file: Path | None,
     quiet: bool,
@@ -108,11 +116,20 @@ def command(  # noqa: PLR0913 - an option each
         made = list(work.update_files(target, folders))
         new = [NewArtefact(each.path, each.base, MEMORY) for each in made]
         lacking = repository.publish(made[0].release, new)
+        if model_key is not None:
+            signature = folder / SIGNATURES / f"{product}-{number}.sig"
+            _sign_model(target, signature, model_key, repository)
     if not quiet:
         console().print(_table(made, before))
     if near is not None:
         click.echo(str(found or NOT_MEASURED))
     click.echo(signing.waiting(lacking, folder, f"{product} {edition.version} (seq {number})"))
+
+
+def _sign_model(release: Path, signature: Path, key: Path, repository: Repository) -> None:
+    signature.parent.mkdir(exist_ok=True)
+    oms.sign(release, signature, key=key, passphrase=repository.keyring.ask(str(key)))
+    click.echo(signature, err=True)
 
 
 @dataclass(frozen=True, slots=True)

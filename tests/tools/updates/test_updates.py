@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
+from hwc.toolchain.update.refusal import Refusal
+from hwc.toolchain.update.trust import oms
 from onnx import numpy_helper
 
 if TYPE_CHECKING:
@@ -163,3 +165,17 @@ def test_a_wrong_passphrase_signs_nothing(fleet: "Desk", monkeypatch: pytest.Mon
     assert "does not open" in line
     assert "wrong horse" not in line
     assert fleet.snapshot() == before
+
+
+def test_a_model_signature_beside_a_release(fleet: "Desk") -> None:
+    pytest.importorskip("model_signing", reason="the extra signing is not installed")
+    said(fleet, "keys", "model", "release")
+    key = ("--model-key", "keys/release.pem")
+    said(fleet, "publish", "host.hwc", "--repo", "fleet", "--version", "1.1", *key, "-q")
+    said(fleet, "update", "--root-dir", "dev", *FIRST, "-q")
+    signature, public = Path("fleet/signatures/door-2.sig"), Path("keys/release.pub.pem")
+    oms.verify(Path("dev/current").resolve(), signature, key=public)
+    with (Path("dev/current") / "plan.json").open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(Refusal, match=r"plan\.json"):
+        oms.verify(Path("dev/current").resolve(), signature, key=public)
