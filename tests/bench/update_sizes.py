@@ -1,10 +1,10 @@
 """Bytes of an update between two versions of a model, beside what others make of the same files.
 
-Run `python tests/bench/update_sizes.py` (half an hour; bsdiff takes most of it, training and
-compiling some minutes of the first run). A release is the files of a model, or of a bundle of
-`hwc compile`, and its signed `bundle.json`; the others get all of them, one behind the other, and
-do without the header and digests of an update file. Every update is applied, and each file compared
-byte by byte.
+Run `python tests/bench/update_sizes.py` (an hour the first time: bsdiff and others take most of
+it, training and compiling some minutes; all of these are remembered). A release is the files of a
+model, or of a bundle of `hwc compile`, and its signed `bundle.json`; the others get all of them,
+one behind the other, and do without the header and digests of an update file. Every update is
+applied, and each file compared byte by byte.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from hwc.toolchain.update.release import RELEASE, Compatibility
 from support.devkit import SkipError
 from support.tables import markdown, say
 from support.update_pairs import Files, Pair, pairs
-from support.update_peers import Peer, peers
+from support.update_peers import Remembered, peers
 
 WORK = Path("build/bench/updates")
 _ALLOWED = 1024  # bytes over the best that anything else makes
@@ -76,7 +76,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=WORK, help="what training makes [%(default)s]")
     parser.add_argument("--without", nargs="*", default=(), help="peers to leave out")
     asked = parser.parse_args()
-    others = {name: peer for name, peer in peers().items() if name not in asked.without}
+    asked.work.mkdir(parents=True, exist_ok=True)
+    others = Remembered(
+        {name: peer for name, peer in peers().items() if name not in asked.without},
+        asked.work / "peers.json",
+    )
     rows = []
     try:
         for pair in pairs(asked.work):
@@ -90,12 +94,12 @@ def main() -> None:
     except SkipError as reason:
         say(f"skipped: {reason}")
         return
-    head = ["pair", "MB", "hwc", "by", "full", "limit", *others, "over", "s/MB", "MB/s"]
+    head = ["pair", "MB", "hwc", "by", "full", "limit", *others.peers, "over", "s/MB", "MB/s"]
     say(markdown(head, cells(rows)))
     say(verdict(rows))
 
 
-def measured(pair: Pair, others: Mapping[str, Peer]) -> Row:
+def measured(pair: Pair, others: Remembered) -> Row:
     """Make and apply the update of a pair, and let the others try."""
     size = sum(map(len, pair.new.values()))
     with tempfile.TemporaryDirectory() as name:
@@ -120,7 +124,7 @@ def measured(pair: Pair, others: Mapping[str, Peer]) -> Row:
         strategy=made.strategy.value,
         full=full,
         limit=pair.limit,
-        others={name: peer(*both) for name, peer in others.items()},
+        others=others.sizes(*both),
         make=took / (size / 1e6),
         apply=rate,
         note=pair.note,

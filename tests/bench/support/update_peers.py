@@ -3,10 +3,12 @@
 import hashlib
 import importlib
 import importlib.util
+import json
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import bsdiff4
@@ -20,7 +22,7 @@ _SHORTEST, _LONGEST = 2048, 65536  # bytes of such a chunk
 _WINDOW = 32  # bytes that decide where it ends: the bits of the hash
 _GEAR = np.random.default_rng(0).integers(0, 1 << 32, 256, dtype=np.uint32)
 
-_SORTED = 32_000_000  # bytes beyond which sorting all suffixes takes minutes and 17 times the file
+_SORTED = 64_000_000  # bytes beyond which sorting all suffixes takes minutes and 17 times the file
 
 Peer = Callable[[bytes, bytes], int | None]  # old and new file to bytes; None: it was not asked
 
@@ -39,6 +41,34 @@ def peers() -> Mapping[str, Peer]:
     if shutil.which("xdelta3") is not None:
         found["xdelta3"] = _xdelta3
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Peers that are asked once for the same two files: some take minutes.
+
+    Attributes:
+        peers: Who is asked.
+        path: A JSON file of what they said.
+    """
+
+    peers: Mapping[str, Peer]
+    path: Path
+
+    def sizes(self, old: bytes, new: bytes) -> dict[str, int | None]:
+        """What each makes of the files, in bytes."""
+        return {name: self._size(name, old, new) for name in self.peers}
+
+    def _size(self, name: str, old: bytes, new: bytes) -> int | None:
+        known = json.loads(self.path.read_text("utf-8")) if self.path.is_file() else {}
+        key = " ".join([name, *(hashlib.sha256(file).hexdigest() for file in (old, new))])
+        if key not in known:
+            known[key] = self.peers[name](old, new)
+            part = self.path.with_name(f".{self.path.name}.part")
+            part.write_text(json.dumps(known, indent=1), "utf-8")
+            part.replace(self.path)
+        size: int | None = known[key]
+        return size
 
 
 def _zstd(data: bytes, prefix: bytes = b"") -> bytes:
