@@ -96,13 +96,14 @@ class Untrained:
 class Trained:
     """Trains a model to say what the original says, and the labels where there are some.
 
+    It takes every core: the threads that are asked for are those of an inference.
+
     Attributes:
         whole: The original, after the graph passes: the teacher.
         samples: What is trained on.
         validation: What is not.
         recipe: How.
         seconds: For all of it.
-        threads: Of torch.
         folder: Where checkpoints are kept; None: nowhere.
         progress: Told of each step.
         spent: Seconds of each run so far.
@@ -114,7 +115,6 @@ class Trained:
     validation: Samples
     recipe: Recipe
     seconds: float
-    threads: int
     folder: Path | None
     progress: Progress
     patience: float = PATIENCE
@@ -180,7 +180,7 @@ class Trained:
         if self.folder is not None:
             self.folder.mkdir(exist_ok=True)
         checkpoint = self.folder and self.folder / f"train{len(self.spent)}.safetensors"
-        limits = Limits(seconds, self.threads, checkpoint)
+        limits = Limits(seconds, checkpoint=checkpoint)
         result = train(task, self.recipe, shaping=shaping, limits=limits, progress=self.progress)
         if result.note:
             self.told.append(result.note)
@@ -226,7 +226,6 @@ def recovery(request: Request, prepared: Prepared, progress: Progress) -> Recove
             seed=request.seed,
         ),
         seconds=60.0 * request.train_minutes,
-        threads=request.threads,
         folder=request.checkpoint,
         progress=progress,
     )

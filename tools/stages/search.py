@@ -48,6 +48,7 @@ SETTLED = 0.03  # a price that near the measurement is believed
 STALE = TOTAL  # beyond that the rows that a price rests on are measured again
 BUDGETS = (0, 160, 400)  # true evaluations by effort
 WON_BACK = (4.0, 16.0)  # times the drop that is allowed: what training with rounding may win back
+MORE = 1.25  # times the least drop that the limits allow: worth it where the plan is faster
 ROOM = 0.02  # of the size: trained weights are packed a little less tightly
 
 
@@ -123,8 +124,8 @@ class PlanSearch:
         """Find the best plan that keeps within the drop on the search split.
 
         Where none does, and weights can be trained for a plan, it is the best that drops no more
-        than training is likely to win back, or else the one that loses least within the other
-        limits; the gate judges what training makes of it.
+        than training is likely to win back, or else the best of those that lose little more than
+        the one that loses least within the other limits; the gate judges what training makes of it.
 
         Raises:
             ConstraintError: No plan meets the constraints; the message names the nearest.
@@ -136,13 +137,18 @@ class PlanSearch:
             if self.request.recovery is not Recover.FULL:
                 raise
             self.progress.note(f"{refused.message}: a plan is trained")
-        drop = self.request.max_drop
         for factor in WON_BACK:
-            asked = replace(self.request, max_drop=min(1.0, factor * drop))
             with suppress(ConstraintError):
-                return replace(self, request=asked).found()
+                return self._allowing(factor * self.request.max_drop)
         asked = replace(self.request, objective=Objective.DROP, max_drop=1.0, weights={})
-        return replace(self, request=asked).found()
+        least = replace(self, request=asked).found()
+        with suppress(ConstraintError):
+            return self._allowing(MORE * self.evaluator.score(least.candidates[0][1]).value)
+        return least
+
+    def _allowing(self, drop: float) -> Searched:
+        """What is found where a plan may drop so much."""
+        return replace(self, request=replace(self.request, max_drop=min(1.0, drop))).found()
 
     def found(self) -> Searched:
         """Find the best plan whose true drop keeps within what is asked; see `run`."""
