@@ -256,12 +256,17 @@ def _kept_in(slot: Slot, form: Format) -> NodeChoice | None:
         return (
             choice.precision is not Precision.INT4
             and form.bytes(slot.work.weights, slot.work.channels) < whole
-            and not (narrow and (form.group is Group.BLOCK or form.bits == choice.weight_bits))
+            and not (narrow and (form.group is Group.BLOCK or _whole(form, choice)))
         )
 
     dense = (choice for choice in slot.choices if choice.sparsity is Sparsity.DENSE)
     fitting = sorted(filter(holds, dense), key=lambda choice: choice.weight_bits)
     return replace(fitting[0], storage=str(form)) if fitting else None
+
+
+def _whole(form: Format, choice: NodeChoice) -> bool:
+    """Whether a format keeps all that the kernel reads, so that nothing is saved."""
+    return form.bits == choice.weight_bits and not form.zeros
 
 
 def _kept(node: ir.Node) -> str:

@@ -89,12 +89,12 @@ def blocks(matrix: Array, share: float, shape: tuple[int, int]) -> Mask:
     whole = [(0, -size % step) for size, step in zip(matrix.shape, shape, strict=True)]
     padded = np.pad(scores(matrix), whole)
     grid = padded.reshape(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns)
-    kept = _largest(grid.sum(axis=(1, 3)), share)
+    kept = _largest(grid.sum(axis=(1, 3), dtype=np.float64), share)
     mask = np.repeat(np.repeat(kept, rows, axis=0), columns, axis=1)
     return np.ascontiguousarray(mask[: matrix.shape[0], : matrix.shape[1]])
 
 
-def _largest(figures: Floats, share: float) -> Mask:
+def _largest(figures: Array, share: float) -> Mask:
     """All but the share of the smallest; of equals the last go first."""
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"a share of {share} is not from 0 to 1")

@@ -2,16 +2,19 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..sparse.pattern import Mask, blocks
 from .codebook import codebook
 from .formats import Format, Group, Kind
 from .levels import Floats, bfloat16, fixed_levels
 
 Codes = npt.NDArray[np.uint8]
+_Rows = TypeVar("_Rows", Floats, Mask)
 TINY = np.float32(2.0**-100)  # a group with no larger weight is stored as zeros
 _SHARES = np.geomspace(0.95, 0.15, 24, dtype=np.float32)  # of the widest step, that are tried
 _ALTERNATIONS = 4
@@ -71,6 +74,8 @@ def encode(
             "store it as it is, or repair the model",
         )
     rows = _rows(np.asarray(array, np.float32), axis)
+    if form.zeros:
+        rows = np.where(blocks(rows, form.zeros / 100, (1, form.run)), rows, np.float32(0))
     if form.kind is Kind.CODEBOOK:
         weights = None if importance is None else _rows(importance, axis)
         levels = like.levels if like else _codebooks(rows, form, weights)
@@ -99,10 +104,7 @@ def decode(encoded: Encoded) -> Floats:
         scales = np.repeat(scales, block, axis=1)[:, : shape[1]]
     if encoded.form.kind is not Kind.CODEBOOK:
         rows = rows * scales
-    if encoded.axis is None:
-        return rows.reshape(encoded.shape)
-    moved = np.moveaxis(np.empty(encoded.shape, np.bool_), encoded.axis, 0).shape
-    return np.ascontiguousarray(np.moveaxis(rows.reshape(moved), 0, encoded.axis))
+    return _placed(rows, encoded.shape, encoded.axis)
 
 
 def stored(
@@ -117,6 +119,19 @@ def stored(
     return decode(encode(array, form, axis, importance=importance, like=like))
 
 
+def kept(array: Floats, form: Format, axis: int | None = 0, *, along: float = 1.0) -> Mask:
+    """Which weights a format does not set to 0; of the weight's shape.
+
+    Args:
+        array: The weight.
+        form: The format.
+        axis: Its channel axis; None: it has one channel.
+        along: The share of the format's zeros that are to be there already.
+    """
+    mask = blocks(_rows(array, axis), along * form.zeros / 100, (1, form.run))
+    return _placed(mask, array.shape, axis)
+
+
 def relative_error(array: Floats, form: Format, axis: int | None = 0) -> float:
     """Squared error of a stored weight over its sum of squares; 0 for a weight of zeros."""
     exact = array.astype(np.float64)
@@ -127,6 +142,14 @@ def relative_error(array: Floats, form: Format, axis: int | None = 0) -> float:
 def _rows(array: Floats, axis: int | None) -> Floats:
     moved = array if axis is None or array.ndim == 0 else np.moveaxis(array, axis, 0)
     return np.ascontiguousarray(moved).reshape(layout(array.shape, axis))
+
+
+def _placed(rows: _Rows, shape: tuple[int, ...], axis: int | None) -> _Rows:
+    """Rows of channels in the shape of their weight."""
+    if axis is None:
+        return rows.reshape(shape)
+    moved = np.moveaxis(np.empty(shape, np.bool_), axis, 0).shape
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(moved), 0, axis))
 
 
 def _grouped(rows: Floats, form: Format) -> Floats:

@@ -2,12 +2,13 @@
 
 A weight that was stored in few bits has few different numbers, whatever type a kernel reads it in:
 a code for each, with a table of the numbers for the tensor or for each channel. A float weight that
-a storage format wrote is that format's codes and scales. Anything is at least deflated.
+a storage format wrote is that format's codes and scales. Where one code is most of them, such as
+that of zero in a sparse weight, a bitmap says where the others are. Anything is at least deflated.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..codec import LATER
 from ..errors import IntegrityError
 from .bits import Codes, deflate, inflate, pack_bits, packed_size, unpack_bits
 from .encode import Encoded, decode, encode, layout
@@ -28,6 +30,8 @@ _MOST_CODES = 256
 _SAMPLE = 1 << 15  # numbers that tell whether an array can have few different ones
 _VARIED = 0.9  # the share of different numbers in them above which it has not
 _MOST_MARKS = 1 << 26  # of a table that says which channel has which number
+_COMMON = 0.25  # the least share of one code that a bitmap is tried for
+_LEAST_GAIN = 16  # bytes by which a bitmap must be less, for what the index says of it
 _DAMAGED = "do not use this bundle; fetch or compile it again"
 
 
@@ -45,11 +49,13 @@ class Section:
 
     Attributes:
         how: Its bytes, codes into a table of its numbers, or codes of a storage format.
-        sizes: Bytes of each part: codes first, then what they stand for.
+        sizes: Bytes of each part: codes first, then what they stand for, and the bitmap.
         bits: Of a code; 0 where the codes are deflated as whole bytes.
         axis: The axis of the channels that have tables of their own; None: one for all.
         wide: Numbers in a table, or levels in a codebook, of each channel.
         form: The storage format.
+        common: The code that is not among the codes, since a deflated bitmap says where it is not;
+            None: all codes are there.
     """
 
     how: How
@@ -58,6 +64,7 @@ class Section:
     axis: int | None = None
     wide: int = 0
     form: str = ""
+    common: int | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,18 +124,13 @@ def restore(section: Section, data: memoryview, shape: tuple[int, ...], kind: Ki
         raise IntegrityError(f"damaged weights: no axis {section.axis}", _DAMAGED)
     ends = np.cumsum([0, *section.sizes])
     parts = [data[a:b] for a, b in pairwise(ends)]
-    if len(parts) != (1 if section.how is How.BYTES else 2):
+    if len(parts) != (1 if section.how is How.BYTES else 2 + (section.common is not None)):
         raise IntegrityError(f"damaged weights: {len(parts)} parts", _DAMAGED)
     if section.how is How.BYTES:
         return _from_planes(parts[0], math.prod(shape), kind).reshape(shape)
     if not (0 <= section.bits <= MOST_BITS and 0 < section.wide <= _MOST_CODES):
         raise IntegrityError("damaged weights: no such coding", _DAMAGED)
-    count = math.prod(shape)
-    codes = (
-        unpack_bits(parts[0], section.bits, count)
-        if section.bits
-        else np.frombuffer(inflate(parts[0], count), np.uint8)
-    )
+    codes = _read(section, parts, math.prod(shape))
     if int(codes.max(initial=0)) >= section.wide:
         raise IntegrityError("damaged weights: a code beyond its table", _DAMAGED)
     if section.how is How.TABLE:
@@ -136,6 +138,26 @@ def restore(section: Section, data: memoryview, shape: tuple[int, ...], kind: Ki
     if kind.itemsize != np.dtype(np.float32).itemsize:
         raise IntegrityError(f"damaged weights: {section.form} of no float32", _DAMAGED)
     return _from_format(section, codes, parts[1], shape).view(np.uint32)
+
+
+def _read(section: Section, parts: Sequence[memoryview], count: int) -> Codes:
+    """So many codes, those that are most of them put back."""
+    if section.common is None:
+        return _codes(parts[0], section.bits, count)
+    if not 0 <= section.common < section.wide:
+        raise IntegrityError("damaged weights: a code beyond its table", _DAMAGED)
+    marks = np.frombuffer(inflate(parts[2], packed_size(count, 1)), np.uint8)
+    others = np.unpackbits(marks, count=count).astype(np.bool_)
+    codes = np.full(count, section.common, np.uint8)
+    codes[others] = _codes(parts[0], section.bits, int(np.count_nonzero(others)))
+    return codes
+
+
+def _codes(part: memoryview, bits: int, count: int) -> Codes:
+    """Packed codes, or deflated bytes where they have no bits."""
+    if bits:
+        return unpack_bits(part, bits, count)
+    return np.frombuffer(inflate(part, count), np.uint8)
 
 
 def _candidates(items: Items, formats: Sequence[Format]) -> Iterator[_Candidate]:
@@ -147,7 +169,9 @@ def _candidates(items: Items, formats: Sequence[Format]) -> Iterator[_Candidate]
     inverse = inverse.reshape(items.shape)
     if len(numbers) <= _MOST_CODES:
         codes = inverse.reshape(-1).astype(np.uint8)
-        if items.itemsize > 1 or len(numbers) <= _MOST_CODES // 2:  # a byte stands for itself
+        # A byte stands for itself, unless most are the same.
+        few = len(numbers) <= _MOST_CODES // 2
+        if items.itemsize > 1 or few or 2 * int(np.bincount(codes).max()) > codes.size:
             yield _Candidate(How.TABLE, codes, (numbers,), None, len(numbers))
     for axis in axes:
         if (found := _by_channel(numbers, inverse, axis)) is not None:
@@ -191,15 +215,30 @@ def _as_format(weight: Floats, form: Format, axes: Sequence[int | None]) -> Iter
 
 
 def _write(candidate: _Candidate) -> tuple[Section, bytes]:
-    bits, deflated = candidate.bits, deflate(candidate.codes.tobytes())
-    if len(deflated) < packed_size(candidate.codes.size, bits):
-        bits, codes = 0, deflated
-    else:
-        codes = pack_bits(candidate.codes, bits)
-    parts = (codes, *map(_planes, candidate.tables))
+    tables = tuple(map(_planes, candidate.tables))
+    bits, codes = _coded(candidate.codes, candidate.bits)
+    common, parts = None, (codes, *tables)
+    counts = np.bincount(candidate.codes)
+    most = int(counts.argmax())
+    if counts[most] >= _COMMON * candidate.codes.size:
+        others = candidate.codes != most
+        fewer, rest = _coded(candidate.codes[others], candidate.bits)
+        marks = deflate(np.packbits(others).tobytes())
+        if len(rest) + len(marks) + _LEAST_GAIN <= len(codes):
+            bits, common, parts = fewer, most, (rest, *tables, marks)
     sizes = tuple(map(len, parts))
-    section = Section(candidate.how, sizes, bits, candidate.axis, candidate.wide, candidate.form)
+    section = Section(
+        candidate.how, sizes, bits, candidate.axis, candidate.wide, candidate.form, common
+    )
     return section, b"".join(parts)
+
+
+def _coded(codes: Codes, bits: int) -> tuple[int, bytes]:
+    """Codes in the fewer bytes: packed in so many bits, or deflated, which 0 bits stand for."""
+    deflated = deflate(codes.tobytes())
+    if len(deflated) < packed_size(codes.size, bits):
+        return 0, deflated
+    return bits, pack_bits(codes, bits)
 
 
 def _from_table(

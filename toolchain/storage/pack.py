@@ -23,7 +23,7 @@ from .bits import deflate, inflate
 from .formats import Format
 from .lossless import Items, Kind, Section, code, restore
 
-FORMAT = 1
+FORMAT = 2  # 2: bitmaps
 MOST_BYTES = (1 << 31) - 1  # of a model: no protobuf message is larger
 _LEAST_BYTES = 64  # of a tensor that is taken out of the graph
 _KEY = "hwc"  # of the header in the metadata
@@ -50,7 +50,7 @@ class Header:
         size: Bytes of that file.
         index: Bytes of the index, and
         graph: bytes of the graph without weights, each before it was deflated.
-        format: Of the file; this code reads `FORMAT`.
+        format: Of the file; this code reads `FORMAT` and what came before.
     """
 
     sha256: str
@@ -145,8 +145,8 @@ def _parts(packed: bytes) -> tuple[Header, dict[str, memoryview]]:
     if kinds != {(name, "U8") for name in (_INDEX, _GRAPH, _WEIGHTS)}:
         raise InputError("other arrays than a packed model has")
     header = _header(packed)
-    if header.format != FORMAT:
-        raise InputError(f"format {header.format}; this hwc reads {FORMAT}")
+    if not 1 <= header.format <= FORMAT:
+        raise InputError(f"format {header.format}; this hwc reads up to {FORMAT}")
     if not all(0 <= n <= MOST_BYTES for n in (header.size, header.index, header.graph)):
         raise InputError(f"a model of {header.size} B")
     return header, {name: memoryview(bytes(each["data"])) for name, each in arrays.items()}

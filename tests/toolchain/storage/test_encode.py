@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from hwc.toolchain.errors import InputError
-from hwc.toolchain.storage.encode import TINY, decode, encode, relative_error, stored
+from hwc.toolchain.storage.encode import TINY, decode, encode, kept, relative_error, stored
 from hwc.toolchain.storage.formats import Format, Kind
 from hwc.toolchain.storage.levels import fixed_levels
 from hypothesis import given, settings
@@ -17,12 +17,17 @@ NAMES = [
     *("int4/tensor", "int4/32", "int8/128", "lsq2", "lsq3/64", "lsq4", "lsq8/tensor"),
     *("log2", "log4", "log5/32", "log8", "float4e2m1", "float6e2m3", "float6e3m2"),
     *("float8e4m3", "float8e5m2/tensor", "codebook2", "codebook4", "codebook8"),
-    *("codebook3/channel",),
+    *("codebook3/channel", "lsq3~50", "int4~75x4", "float6e2m3/32~30", "int8/tensor~90x16"),
 ]
 FORMATS = st.sampled_from([Format.parse(name) for name in NAMES])
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)
 WEIGHTS = hnp.arrays(np.float32, SHAPES, elements=NUMBERS)
+
+
+def is_near(form: Format) -> bool:
+    """Whether each weight has the level that is nearest to it."""
+    return form.kind not in {Kind.LSQ, Kind.CODEBOOK} and not form.zeros
 
 
 def axes(array: Array) -> st.SearchStrategy[int | None]:
@@ -74,7 +79,7 @@ def test_scales_and_levels_of_another_weight(name: str) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.data(), WEIGHTS, FORMATS.filter(lambda f: f.kind not in {Kind.LSQ, Kind.CODEBOOK}))
+@given(st.data(), WEIGHTS, FORMATS.filter(is_near))
 def test_no_weight_is_off_by_more_than_half_a_step(
     data: st.DataObject, array: Array, form: Format
 ) -> None:
@@ -162,6 +167,29 @@ def test_blocks_are_better_than_channels_and_channels_than_a_tensor() -> None:
     array = weight(shape=(16, 256))
     errors = [relative_error(array, Format.parse(f"int4{end}")) for end in ("/32", "", "/tensor")]
     assert errors == sorted(errors)
+
+
+@pytest.mark.parametrize("axis", [0, 1, None])
+@pytest.mark.parametrize("run", [1, 4])
+def test_the_smallest_weights_of_the_tensor_become_zeros(run: int, axis: int | None) -> None:
+    array = weight(shape=(8, 16, 3, 3))
+    form = Format.parse("int8~60" + ("x4" if run > 1 else ""))
+    held, mask = stored(array, form, axis), kept(array, form, axis)
+    assert mask.mean() == pytest.approx(0.4, abs=0.01)
+    assert not held[~mask].any()
+    plain = stored(array * mask, Format.parse("int8"), axis)
+    np.testing.assert_array_equal(held, plain)
+    rows = np.moveaxis(array, axis or 0, 0).reshape(-1, run)
+    stay = np.moveaxis(mask, axis or 0, 0).reshape(-1, run)
+    assert (stay.all(1) | ~stay.any(1)).all()
+    sums = np.abs(rows).sum(1)
+    assert sums[stay.all(1)].min() >= sums[~stay.any(1)].max()
+
+
+def test_zeros_come_little_by_little() -> None:
+    array, form = weight(), Format.parse("lsq3~80")
+    shares = [1 - kept(array, form, along=along).mean() for along in (0.0, 0.25, 1.0)]
+    np.testing.assert_allclose(shares, [0.0, 0.2, 0.8], atol=1e-3)
 
 
 def test_codebooks_heed_importance() -> None:

@@ -18,6 +18,7 @@ NAMES = [
     ),
     *("float4e2m1", "float6e2m3", "float6e3m2/32", "float8e4m3", "float8e5m2/tensor"),
     *("codebook2", "codebook8", "codebook4/channel"),
+    *("lsq3~50", "lsq3~50x4", "int8/tensor~95", "float6e2m3/32~5x16"),
 ]
 
 
@@ -39,6 +40,7 @@ def test_what_goes_without_saying_is_not_said(long: str, short: str) -> None:
     [
         *("", "int", "int1", "int9", "int4/", "int4/31", "int4/129", "int4/row", "int4 ", "INT4"),
         *("float4", "float8e2m1", "float4e3m0", "float4", "log4e2m1", "codebook4/32", "uint4"),
+        *("lsq3~", "lsq3~0", "lsq3~96", "lsq3~50x1", "lsq3~50x17", "lsq3x4", "codebook3~50"),
     ],
 )
 def test_what_is_no_format_is_refused_and_the_hint_teaches(name: str) -> None:
@@ -56,6 +58,9 @@ def test_what_is_no_format_is_refused_and_the_hint_teaches(name: str) -> None:
         ("int4/32", 576 // 2 + 2 * 16 * 2),  # 36 deep: two blocks a channel
         ("codebook4", 576 // 2 + 2 * 16),
         ("codebook2/channel", 576 // 4 + 2 * 4 * 16),
+        ("int4~50", 576 // 4 + 576 // 8 + 2 * 16),
+        ("int4~50x4", 576 // 4 + 576 // 32 + 2 * 16),
+        ("int4~75", 576 // 8 + 59 + 2 * 16),  # 0.8113 bits a mark: 58.4 bytes
     ],
 )
 def test_bytes_are_those_of_codes_and_what_is_shared(name: str, expected: int) -> None:

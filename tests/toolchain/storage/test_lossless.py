@@ -18,7 +18,17 @@ from hypothesis.extra import numpy as hnp
 Items = npt.NDArray[np.unsignedinteger[Any]]
 KINDS = [np.dtype(kind) for kind in (np.uint8, np.uint16, np.uint32, np.uint64)]
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9)
-NAMES = ["int2", "int4", "int4/tensor", "int4/32", "lsq3", "log4", "float8e4m3", "codebook3"]
+NAMES = [
+    "int2",
+    "int4",
+    "int4/tensor",
+    "int4/32",
+    "lsq3",
+    "log4",
+    "float8e4m3",
+    "codebook3",
+    "lsq3~60",
+]
 
 
 def weight(shape: tuple[int, ...] = (32, 8, 3, 3)) -> npt.NDArray[np.float32]:
@@ -87,6 +97,43 @@ def test_pruned_zeros_cost_little() -> None:
     assert back(held.view(np.uint32), Format.parse("int4"))[1] < 0.55 * dense
 
 
+@pytest.mark.parametrize(
+    ("name", "slack"),
+    [("lsq3~50", 1.0), ("int4~75x4", 1.02), ("int8~90", 1.02), ("lsq4~60x8", 1.06)],
+)
+def test_zeros_take_what_the_format_says(name: str, slack: float) -> None:
+    """A format's own figure, which the search goes by, is near that of the file."""
+    form = Format.parse(name)
+    held = stored(weight((64, 64, 3, 3)), form)
+    size = back(held.view(np.uint32), form)[1]
+    said = form.bytes(held.size, 64)
+    assert 0.8 * said < size <= slack * said + 32
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32])
+def test_runs_of_zeros_take_less_than_zeros_here_and_there(dtype: Any) -> None:  # noqa: ANN401 - a type
+    sizes = []
+    for name in ("int8~75", "int8~75x4"):
+        held = stored(weight((64, 64, 3, 3)), Format.parse(name), None)
+        steps = np.rint(held * (127 / np.abs(held).max())).astype(dtype)
+        sizes.append(back(steps.view(np.uint8 if dtype is np.int8 else np.uint32))[1])
+    assert sizes[1] < 0.9 * sizes[0]
+    assert sizes[0] < 0.4 * held.size
+
+
+def test_a_bitmap_is_only_taken_where_it_is_less() -> None:
+    for share, wanted in ((0.1, False), (0.9, True)):
+        held = stored(weight((64, 64, 3, 3)), Format.parse("int4"))
+        held[np.random.default_rng(0).random(held.shape) < share] = 0.0
+        section, _ = code(held.view(np.uint32), [Format.parse("int4")])
+        assert (section.common is not None) == wanted
+
+
+def test_one_number_alone() -> None:
+    _, size = back(np.full((64, 64), 7, np.uint32))
+    assert size < 100
+
+
 def test_not_a_number_and_negative_zero_come_back() -> None:
     array = np.array([[np.nan, -0.0, 0.0, np.inf]] * 40, np.float32)
     back(array.view(np.uint32), Format.parse("int4"))
@@ -128,4 +175,13 @@ def test_a_section_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
     section, coded = code(items, [Format.parse("int4")])
     assert section.how is How.FORMAT
     with pytest.raises(HwcError):
+        restore(replace(section, **change), memoryview(coded), items.shape, items.dtype)
+
+
+@pytest.mark.parametrize("change", [{"common": None}, {"common": -1}, {"common": 15}, {"bits": 1}])
+def test_a_bitmap_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
+    items = stored(weight((64, 64)), Format.parse("int4~80")).view(np.uint32)
+    section, coded = code(items, [Format.parse("int4~80")])
+    assert section.common is not None
+    with pytest.raises(IntegrityError):
         restore(replace(section, **change), memoryview(coded), items.shape, items.dtype)

@@ -175,7 +175,8 @@ def shaped(*dims: int):  # noqa: ANN201 - a function on bytes
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": 3},
+        {"format": 0},
         {"size": 2**40},
         {"size": -1},
         {"sha256": "0" * 64},
@@ -194,7 +195,7 @@ def shaped(*dims: int):  # noqa: ANN201 - a function on bytes
         {"index": first(axis=2**70)},
         {"more": np.zeros(4, np.uint8)},
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_a_forgery_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(IntegrityError):

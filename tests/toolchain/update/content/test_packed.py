@@ -48,6 +48,16 @@ def test_entropy_coded_weights_stay_opaque() -> None:
     assert spans(data) == ()
 
 
+def test_codes_without_those_of_zeros_stay_opaque() -> None:
+    """The others are all as often as each other, so that they are packed rather than coded."""
+    table = np.sort(RNG.random(256).astype(np.float32))
+    weight = np.zeros(4 * 4096, np.float32)
+    others = RNG.permutation(weight.size)[: 16 * 255]
+    weight[others] = np.tile(table[1:], 16)
+    data = pack(weight.reshape(128, 128), table[even(8)].reshape(64, 64))
+    assert [span.name for span in spans(data)] == ["w1"]
+
+
 def test_every_truncation_and_many_changes() -> None:
     data = pack(even(4).astype(np.float32).reshape(64, 64))
     assert len(spans(data)) == 1
