@@ -15,6 +15,7 @@ from ..toolchain.training.augment import Augmentation
 from ..toolchain.training.recipe import Recipe
 
 STORAGE = tuple(map(Format.parse, ("float6e2m3", "float4e2m1", "lsq3")))  # least errors
+ZEROS = tuple(map(Format.parse, ("lsq3~50", "lsq3~50x4")))  # between those of lsq3 and lsq2
 
 _SEARCHED = {  # the fields that say how a plan is found, by their option
     "methods": "--methods",
@@ -98,7 +99,8 @@ class Request:
         augment: How training samples are varied, such as `flip crop=4`.
         recipe: What is different about the training, such as `lr=0.01 unfreeze=head`.
         checkpoint: Folder that training can go on from; None: it starts anew.
-        storage: Formats that weights may be kept in; empty: `STORAGE`, where the methods say so.
+        storage: Formats that weights may be kept in; empty: `STORAGE`, where the methods say so,
+            and with `Method.SPARSITY` also `ZEROS`.
         base: A bundle of the same graph with other weights, whose plan, scales and codebooks are
             taken; None: they are chosen.
 
@@ -211,7 +213,9 @@ class Request:
     @property
     def formats(self) -> tuple[Format, ...]:
         """The formats that weights may be kept in; empty: as kernels read them."""
-        return self.storage or (STORAGE if Method.STORAGE in self.methods else ())
+        if self.storage or Method.STORAGE not in self.methods:
+            return self.storage
+        return (*STORAGE, *(ZEROS if Method.SPARSITY in self.methods else ()))
 
     @property
     def recovery(self) -> Recover:

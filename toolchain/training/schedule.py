@@ -33,12 +33,14 @@ class Gradual:
 
     Attributes:
         make: Gives the masks for a share; called again and again with the weights of the moment,
-            which are those of the graph with its batch norms folded.
+            which are those of the graph with its batch norms folded. Its text says all that it
+            depends on: it is part of what a checkpoint is of.
         final: The share at the end.
         initial: The share at the beginning.
         begin: When it begins to rise.
-        end: When it has reached `final`.
-        every: Steps between two calls.
+        end: When it has reached `final`; from then on the masks stay what they are.
+        rise: How much the share rises between two calls. Not a number of steps: where the clock
+            ends a run, nobody knows how many it has.
     """
 
     make: MakeMasks
@@ -46,16 +48,22 @@ class Gradual:
     initial: float = 0.0
     begin: float = 0.0
     end: float = 0.6
-    every: int = 20
+    rise: float = 0.02
 
     def share(self, over: float) -> float:
         """How much is masked at a time."""
         along = min(max((over - self.begin) / max(self.end - self.begin, 1e-9), 0.0), 1.0)
         return self.final + (self.initial - self.final) * (1.0 - along) ** 3
 
-    def due(self, step: int) -> bool:
-        """Whether the masks are to be made again; also at the end, where they hardly change."""
-        return step % self.every == 0
+    def due(self, over: float, masked: float) -> bool:
+        """Whether the masks are to be made again; at the end for the last time.
+
+        Args:
+            over: Share of the run that is over.
+            masked: The share that they were made for; below 0 where there are none.
+        """
+        share = self.share(over)
+        return share > masked and (over >= self.end or share >= masked + self.rise)
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,16 +235,18 @@ class _Run:
         )
 
     def _look(self, over: float) -> None:
-        """Judge the state that would be returned, and keep it if it is the best so far."""
+        """Judge the state that would be returned, and keep it if it is the best so far.
+
+        While it is still made sparse each is kept, and none is one to beat: it has fewer zeros.
+        """
         student = self.task.student
         now = student.state()
         student.load(self.updater.average or now)
         self.updater.apply_masks()
         validation, accuracy = self._judge()
-        if not self.updater.chooses(over):
-            self.best = None
-        if validation is None or self.best is None or validation < self.best:
-            self.best, self.kept = validation, student.state()
+        chooses = self.updater.chooses(over)
+        if validation is None or self.best is None or validation < self.best or not chooses:
+            self.best, self.kept = validation if chooses else None, student.state()
             self.kept_step = self.step
         student.load(now)
         loss = float(np.mean(self.recent)) if self.recent else None

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
+
 from ..engine import Array
 from ..frontend.torch_graph import Tensor, import_torch, tensors_of
 from .batches import Part
@@ -42,6 +44,7 @@ class Updater:
         optimizer: Of torch.
         thaw: What may change when.
         masks: Of the weights that have one now.
+        masked: The share that the masks were made for; below 0 where there are none.
         average: The moving average of the student's state; empty without one.
     """
 
@@ -51,6 +54,7 @@ class Updater:
     optimizer: Any
     thaw: Thaw
     masks: dict[str, Tensor] = field(default_factory=dict)
+    masked: float = -1.0
     average: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -94,7 +98,7 @@ class Updater:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, over)
         self.optimizer.step()
-        self._mask(step, over)
+        self._mask(over)
         self._follow(step)
         return total
 
@@ -107,7 +111,10 @@ class Updater:
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 if value is not None:
                     tensors[f"optimizer.{index}.{key}"] = value
-        return {name: t.detach().contiguous().numpy().copy() for name, t in tensors.items()}
+        arrays = {name: t.detach().contiguous().numpy().copy() for name, t in tensors.items()}
+        if self.shaping.gradual is not None:
+            arrays["masked"] = np.array([self.masked])
+        return arrays
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Put back what `state` gave."""
@@ -115,6 +122,8 @@ class Updater:
         self.task.student.load(_under("student", tensors))
         self.average = _under("average", tensors)
         self.masks = _under("mask", tensors)
+        if self.shaping.gradual is not None:
+            self.masked = float(arrays["masked"][0])
         parameters = self._parameters()
         self.optimizer.state.clear()
         for name, tensor in _under("optimizer", tensors).items():
@@ -156,11 +165,12 @@ class Updater:
             for tensor in self.task.student.parameters(name):
                 tensor.requires_grad_(name in free)
 
-    def _mask(self, step: int, over: float) -> None:
+    def _mask(self, over: float) -> None:
         """Renew the masks where it is time, and apply them."""
         gradual = self.shaping.gradual
-        if gradual is not None and gradual.due(step):
-            made = gradual.make(self.task.student.weights(), gradual.share(over))
+        if gradual is not None and gradual.due(over, self.masked):
+            self.masked = gradual.share(over)
+            made = gradual.make(self.task.student.weights(), self.masked)
             self.masks = tensors_of({name: mask.astype("f4") for name, mask in made.items()})
         self.apply_masks()
 

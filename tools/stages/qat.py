@@ -1,7 +1,7 @@
 """What a plan rounds, as quantisation-aware training has it, and the plan with what was learnt."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -10,13 +10,15 @@ from ...passes.quantize import channel_axis
 from ...passes.store import has_weight
 from ...toolchain import kernels
 from ...toolchain.calibration import per_channel_scales
+from ...toolchain.engine import Array
 from ...toolchain.naming import base
 from ...toolchain.plan import NodeChoice, Plan, Precision, Sparsity
-from ...toolchain.storage.encode import encode
+from ...toolchain.storage.encode import encode, kept
 from ...toolchain.storage.formats import Format, Group, Kind
 from ...toolchain.storage.levels import fixed_levels
 from ...toolchain.training.lsq import Grid
 from ...toolchain.training.qat import QuantActivation, QuantWeight
+from ...toolchain.training.schedule import Gradual, Masks
 from .decide import Decisions
 
 _BITS = 8
@@ -28,16 +30,55 @@ def rounded_weights(writer: PlanWriter, plan: Plan) -> tuple[QuantWeight, ...]:
     Left out, and so trained as if they were not rounded: codebooks, scales of blocks, 2:4 sparse
     weights, and constants that nodes with different choices share.
     """
+    rounded = (_rounded(node, choice) for node, choice in _alone(writer, plan).values())
+    return tuple(weight for weight in rounded if weight is not None)
+
+
+def _alone(writer: PlanWriter, plan: Plan) -> Mapping[str, tuple[ir.Node, NodeChoice]]:
+    """The weights that one node alone reads, by name, with that node and its choice."""
     choices = plan.as_dict()
     nodes = {str(node.name): node for node in writer.model.graph}
-    found: dict[str, list[QuantWeight | None]] = {}
+    found: dict[str, list[tuple[ir.Node, NodeChoice]]] = {}
     for slot in writer.slots.slots:
         choice = choices.get(slot.name, NodeChoice())
         for node in (nodes[name] for name in slot.nodes):
             if has_weight(node) and (value := node.inputs[1]) is not None:
-                found.setdefault(str(value.name), []).append(_rounded(node, choice))
-    alone = [rows[0] for rows in found.values() if len(rows) == 1]
-    return tuple(weight for weight in alone if weight is not None)
+                found.setdefault(str(value.name), []).append((node, choice))
+    return {name: readers[0] for name, readers in found.items() if len(readers) == 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Zeros:
+    """Masks for the weights that a plan stores with zeros (`MakeMasks`).
+
+    Attributes:
+        weights: The name of each, its format, and the axis of its channels.
+    """
+
+    weights: tuple[tuple[str, Format, int | None], ...]
+
+    def __call__(self, weights: Mapping[str, Array], share: float) -> Masks:
+        """What is kept of the weights of the moment, with a share of each format's zeros."""
+        return {
+            name: kept(weights[name], form, axis, along=share)
+            for name, form, axis in self.weights
+            if name in weights
+        }
+
+
+def growing_zeros(writer: PlanWriter, plan: Plan) -> Gradual | None:
+    """The zeros that a plan stores, coming little by little; None where it stores none.
+
+    The masks go by magnitude and are made again as they grow, so that a weight which training made
+    small goes before one which it made large.
+    """
+    found = []
+    for name, (node, choice) in _alone(writer, plan).items():
+        tensor = kernels.constant(node.inputs[1])
+        form = Format.parse(choice.storage) if choice.storage else None
+        if form is not None and form.zeros and tensor is not None:
+            found.append((name, form, channel_axis(node, len(tensor.shape))))
+    return Gradual(Zeros(tuple(found)), final=1.0) if found else None
 
 
 def _rounded(node: ir.Node, choice: NodeChoice) -> QuantWeight | None:

@@ -27,7 +27,7 @@ from ..request import Recover, Request
 from .compilation import Compilation
 from .decide import Decisions, reference
 from .prepare import Prepared
-from .qat import rounded_tensors, rounded_weights, with_weights
+from .qat import growing_zeros, rounded_tensors, rounded_weights, with_weights
 
 STAGE = 0.06  # of the time, after each cut
 FINAL = 0.75  # of what is left of it, at the end: the rest is for a second end, if that is needed
@@ -150,7 +150,7 @@ class Trained:
         return self._trained(model, FINAL * self._left)
 
     def rounded(self, decisions: Decisions, plan: Plan) -> Decisions | None:
-        """Train with the rounding of a plan, for most of what is left of the time."""
+        """Train with the rounding and zeros of a plan, for most of what is left of the time."""
         weights = rounded_weights(decisions.writer, plan)
         if not weights or self._left < LEAST:
             return None
@@ -161,7 +161,8 @@ class Trained:
             self.told.append(f"not trained with rounding: {cause.message}")
             return None
         teacher = Student.of(self.whole, self.samples, _run)
-        self._train(made.student, teacher, FINAL * self._left, Shaping())
+        shaping = Shaping(gradual=growing_zeros(decisions.writer, plan))
+        self._train(made.student, teacher, FINAL * self._left, shaping)
         return with_weights(decisions, made.to_model())
 
     @property

@@ -59,3 +59,16 @@ def test_masks_grow_fast_first() -> None:
     gradual = Gradual(lambda *_: {}, final=0.8, initial=0.2, begin=0.1, end=0.5)
     shares = [gradual.share(over) for over in (0.0, 0.1, 0.3, 0.5, 1.0)]
     np.testing.assert_allclose(shares, [0.2, 0.2, 0.8 - 0.6 * 0.125, 0.8, 0.8])
+
+
+@pytest.mark.parametrize("steps", [2, 7, 1000])
+def test_masks_come_to_what_they_are_to_be_however_few_the_steps(steps: int) -> None:
+    gradual = Gradual(lambda *_: {}, final=0.8, end=0.5)
+    masked, made = -1.0, []
+    for over in np.arange(steps) / steps:
+        if gradual.due(over, masked):
+            masked = gradual.share(over)
+            made.append(over)
+    assert masked == 0.8
+    assert len(made) == len(set(made)) <= 0.8 / gradual.rise + 2
+    assert sum(over >= gradual.end for over in made) == 1

@@ -24,6 +24,12 @@ Made = Callable[..., Any]
 RECIPE = Recipe(steps=30, batch=32, lr=0.05, precision=Precision.FLOAT32)
 
 
+def _smallest(weights: Any, share: float) -> dict[str, np.ndarray]:  # noqa: ANN401 - by name
+    """Masks of the smallest numbers of one weight."""
+    size = np.abs(weights["w2"])
+    return {"w2": (size > np.quantile(size, share)).astype(np.float32)}
+
+
 @pytest.fixture
 def begin(
     network: ir.Model, pictures: Made, make_runner: Made, disturb: Made
@@ -111,27 +117,32 @@ class Interrupting(Silent):
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "gradual"),
     [
-        {"augment": "flip"},
-        {"precision": Precision.BFLOAT16},
-        {"optimizer": Optimizer.ADAMW, "ema": 0.9, "unfreeze": Unfreeze.HEAD},
+        ({"augment": "flip"}, None),
+        ({"precision": Precision.BFLOAT16}, None),
+        ({"optimizer": Optimizer.ADAMW, "ema": 0.9, "unfreeze": Unfreeze.HEAD}, None),
+        ({}, Gradual(_smallest, final=0.6, end=0.9, rise=0.2)),
     ],
-    ids=["sgd", "bfloat16", "adamw-ema-head"],
+    ids=["sgd", "bfloat16", "adamw-ema-head", "masks"],
 )
 def test_a_run_goes_on(
-    changes: dict[str, Any], begin: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any],
+    gradual: Gradual | None,
+    begin: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After Ctrl-C it ends in the very weights of a run that nobody interrupted."""
-    recipe = replace(RECIPE, lr=0.01, **changes)
+    recipe, shaping = replace(RECIPE, lr=0.01, **changes), Shaping(gradual=gradual)
     whole = begin(recipe)
-    wanted = train(whole, recipe)
+    wanted = train(whole, recipe, shaping=shaping)
     monkeypatch.setattr(trainer, "_SAVE_EVERY", 0.0)
     limits = Limits(checkpoint=tmp_path / "state.safetensors")
     with pytest.raises(KeyboardInterrupt):
-        train(begin(recipe), recipe, limits=limits, progress=Interrupting(13))
+        train(begin(recipe), recipe, shaping=shaping, limits=limits, progress=Interrupting(13))
     rest = begin(recipe)
-    got = train(rest, recipe, limits=limits)
+    got = train(rest, recipe, shaping=shaping, limits=limits)
     assert [p.validation for p in got.curve] == [p.validation for p in wanted.curve]
     assert got.kept == wanted.kept
     for name, array in whole.student.weights().items():
@@ -210,21 +221,24 @@ def test_what_is_frozen_stays(steps: int, moves: bool, begin: Made) -> None:  # 
     assert ("w1" in changed) == moves
 
 
-def _smallest(weights: Any, share: float) -> dict[str, np.ndarray]:  # noqa: ANN401 - by name
-    """Masks of the smallest numbers of one weight."""
-    size = np.abs(weights["w2"])
-    return {"w2": (size > np.quantile(size, share)).astype(np.float32)}
-
-
 @pytest.mark.parametrize("norms", [False, True], ids=["plain", "norms"])
 def test_masks_hold(norms: bool, begin: Made) -> None:  # noqa: FBT001 - parametrised
     """What is kept is masked in full, though a state with fewer zeros had a lower loss."""
     recipe = replace(RECIPE, norms=norms, ema=0.5, lr=0.01)
     task = begin(recipe)
-    gradual = Gradual(_smallest, final=0.6, end=0.5, every=3)
+    gradual = Gradual(_smallest, final=0.6, end=0.5)
     trained = train(task, recipe, shaping=Shaping(gradual=gradual))
     assert trained.kept >= 15
     assert np.mean(task.student.weights()["w2"] == 0) == pytest.approx(0.6, abs=0.01)
+
+
+@pytest.mark.parametrize("steps", [4, 30])
+def test_a_state_with_fewer_zeros_is_no_match(steps: int, begin: Made) -> None:
+    """Nothing is learnt, so that each zero costs; and steps may be fewer than masks."""
+    recipe = replace(RECIPE, norms=False, lr=1e-9, steps=steps)
+    task = begin(recipe)
+    train(task, recipe, shaping=Shaping(gradual=Gradual(_smallest, final=0.9, end=0.45)))
+    assert np.mean(task.student.weights()["w2"] == 0) == pytest.approx(0.9, abs=0.01)
 
 
 def test_a_nuclear_norm_lowers_the_rank(begin: Made) -> None:

@@ -18,7 +18,7 @@ from hwc.toolchain.plan import NodeChoice, Plan, Precision, Sparsity
 from hwc.toolchain.storage.formats import Format
 from hwc.toolchain.training.qat import quantise
 from hwc.toolchain.training.student import Student
-from hwc.tools.stages.qat import rounded_tensors, rounded_weights
+from hwc.tools.stages.qat import growing_zeros, rounded_tensors, rounded_weights
 
 if TYPE_CHECKING:
     from hwc.tests.conftest import Subject
@@ -42,6 +42,8 @@ CHOICES = {
     "codebook": NodeChoice(Precision.INT8, storage="codebook3"),
     "blocks": NodeChoice(Precision.INT8, storage="int4/32"),
     "sparse": NodeChoice(Precision.INT8, Sparsity.TWO_FOUR),
+    "zeros": NodeChoice(Precision.INT8, storage="lsq4~50"),
+    "runs": NodeChoice(storage="int8~75x4"),
 }
 
 
@@ -96,6 +98,7 @@ def test_training_sees_what_the_plan_computes(bench: "Subject", name: str) -> No
         ("codebook", set()),
         ("blocks", set()),
         ("sparse", set()),
+        ("zeros", {"w", "d", "p", "m"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -138,6 +141,45 @@ def test_the_plan_writes_trained_weights_as_they_were_trained(bench: "Subject", 
             shape = [-1 if axis == rounded.axis else 1 for axis in range(wanted.ndim)]
             got = rounded.integers * rounded.affine.scale.reshape(shape)
         np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["zeros", "runs"])
+def test_zeros_grow_to_those_that_the_plan_writes(name: str, bench: "Subject") -> None:
+    """Trained with a mask, a weight is written with the zeros of that mask, and no others."""
+    plan, writer = planned(bench, name), bench.writer
+    gradual = growing_zeros(writer, plan)
+    assert gradual is not None
+    nodes = {str(n.inputs[1] and n.inputs[1].name): n for n in writer.model.graph if has_weight(n)}
+    weights = {key: weight_of(node) for key, node in nodes.items()}
+    counts = [
+        {key: np.count_nonzero(~mask) for key, mask in gradual.make(weights, share).items()}
+        for share in (0.0, 0.5, 1.0)
+    ]
+    form = Format.parse(CHOICES[name].storage)
+    for key, array in weights.items():
+        if array[0].size % form.run:
+            continue  # runs at the end of a channel are shorter
+        wanted = [array.size * form.zeros / 100 * along for along in (0, 0.5, 1.0)]
+        assert [each[key] for each in counts] == pytest.approx(wanted, abs=form.run)
+    for key, mask in gradual.make(weights, 1.0).items():
+        read = nodes[key].inputs[1]
+        assert read is not None
+        read.const_value = ir.tensor(weights[key] * mask, name=key)
+        held = writer.stored(nodes[key], form)
+        assert held is not None
+        assert (held[~mask] == 0).all()
+        assert np.count_nonzero(held) > 0.8 * np.count_nonzero(mask)
+
+
+def test_what_stores_no_zeros_has_no_masks(bench: "Subject") -> None:
+    assert growing_zeros(bench.writer, planned(bench, "stored")) is None
+
+
+def test_masks_have_one_text_in_every_process(bench: "Subject") -> None:
+    """A checkpoint is of a run with that text."""
+    texts = {str(growing_zeros(bench.writer, planned(bench, "zeros"))) for _ in range(2)}
+    assert len(texts) == 1
+    assert " at 0x" not in texts.pop()
 
 
 def weight_of(node: ir.Node) -> Array:
