@@ -1,6 +1,7 @@
 """`hwc compile` prunes planted channels at no loss, trains, and ends well after a kill."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ HWC = (sys.executable, "-c", "from hwc.tools.cli import main; main()")
 PATIENCE = 60  # seconds
 CUT = ["--data", "data.npz", "--methods", "prune", "--max-drop", "8%", "-o", "out.hwc"]
 CUT += ["--effort", "0"]
+TRAINED = ["--recover", "full", "--train-data", "training.npz"]
 FULL = [*CUT, "--recover", "full", "--train-data", "data.npz", "--checkpoint", "saved"]
 
 
@@ -76,8 +78,35 @@ def test_a_kill_leaves_only_the_checkpoint_and_another_run_ends_well(planted: "D
     assert Path("out.hwc").is_dir()
 
 
+def test_zeros_grow_while_weights_are_trained(desk: "Desk") -> None:
+    """Only weights of which three quarters are 0 fit the size; the trained ones are held."""
+    asked = questions()
+    asked += ["--storage", "int8~75", "--max-size", "0.04", "--max-drop", "25%"]
+    ended = desk.hwc(*desk.compiling(*asked, *TRAINED, "--train-minutes", "0.2"))
+    assert ended.code == 0, ended.err
+    told = " ".join(ended.out.split())
+    before, after = re.findall(r"a drop of ([\d.]+)% became ([\d.]+)%", told)[-1]
+    assert float(after) < float(before)
+    with Bundle.open(Path("out.hwc")) as bundle:
+        plan, model = bundle.plan(), ir.load(bundle.model)
+    assert any(choice.storage == "int8~75" for _, choice in plan.choices)
+    held = [value.const_value for value in model.graph.initializers.values()]
+    weights = [it.numpy() for it in held if it is not None and it.size > 4000]
+    assert weights
+    for array in weights:
+        assert np.mean(array == 0) == pytest.approx(0.75, abs=0.02)
+
+
 def test_weights_are_trained_for_what_the_plan_keeps_of_them(desk: "Desk") -> None:
     """Only 2-bit weights fit the size."""
+    asked = [*questions(), "--storage", "lsq2", "--max-size", "0.03", "--max-drop", "25%"]
+    ended = desk.hwc(*desk.compiling(*asked, *TRAINED, "--train-minutes", "0.2"))
+    assert ended.code == 0, ended.err
+    assert "training with the plan's rounding" in " ".join(ended.out.split())
+
+
+def questions() -> list[str]:
+    """Options with data of its own for training, and the original's answers for labels."""
     original = Session(ir.load("model.onnx"), Options(1))
     with np.load("data.npz") as some:
         shape = some["x"].shape[1:]
@@ -85,9 +114,4 @@ def test_weights_are_trained_for_what_the_plan_keeps_of_them(desk: "Desk") -> No
     answers = [next(iter(original({"x": row[None]}).values())).argmax() for row in x]
     np.savez("alike.npz", x=x[:160], label=np.array(answers[:160]))
     np.savez("training.npz", x=x[160:], label=np.array(answers[160:]))
-    asked = ["--data", "alike.npz", "--methods", "precision,storage", "--storage", "lsq2"]
-    asked += ["--max-size", "0.03", "--max-drop", "25%", "-o", "out.hwc"]
-    trained = [*asked, "--recover", "full", "--train-data", "training.npz"]
-    ended = desk.hwc(*desk.compiling(*trained, "--train-minutes", "0.2"))
-    assert ended.code == 0, ended.err
-    assert "training with the plan's rounding" in " ".join(ended.out.split())
+    return ["--data", "alike.npz", "--methods", "precision,storage", "-o", "out.hwc"]

@@ -95,6 +95,45 @@ def test_a_packed_bundle_does_all_that_a_bundle_does(shop: Path, call: Call) -> 
     assert not (shop / "again.hwc" / MODEL).exists()
 
 
+def zeros(model: bytes) -> float:
+    """The share of zeros in the large weights of a model, integers or not."""
+    weights = (numpy_helper.to_array(w) for w in onnx.load_from_string(model).graph.initializer)
+    large = [array for array in weights if array.size > 500]
+    return sum(np.count_nonzero(array == 0) for array in large) / sum(a.size for a in large)
+
+
+@pytest.mark.parametrize("form", ["lsq3~60", "lsq3~60x4"])
+def test_zeros_make_the_file_smaller(form: str, shop: Path, call: Call) -> None:
+    """Where size counts they are chosen; the bundle holds them, and runs."""
+    asked = ("--objective", "size", "--precision", "fp32,int8")
+    with Bundle.open(compiled(shop, call, *asked, "--storage", "lsq3")) as bundle:
+        dense, rounded = bundle.report().compiled.size, zeros(bundle.model.read_bytes())
+    out = compiled(shop, call, *asked, "--storage", f"lsq3,{form}", "--force")
+    with Bundle.open(out) as bundle:
+        assert {choice.storage for _, choice in bundle.plan().choices if choice.storage} == {form}
+        assert zeros(bundle.model.read_bytes()) >= max(0.59, rounded + 0.2)
+        assert bundle.report().compiled.size < 0.9 * dense
+    result = call("verify", out)
+    assert result.exception is None, result.output
+
+
+def test_zeros_are_not_taken_where_the_drop_counts(shop: Path, call: Call) -> None:
+    """Without a limit that needs them, the format that loses less is chosen."""
+    asked = ("--objective", "drop", "--max-size", NARROW, "--precision", "fp32")
+    out = compiled(shop, call, *asked, "--storage", "int6,int6~60")
+    with Bundle.open(out) as bundle:
+        assert {choice.storage for _, choice in bundle.plan().choices} - {""} == {"int6"}
+
+
+def test_sparsity_beside_storage_offers_zeros(shop: Path, call: Call) -> None:
+    out = compiled(shop, call, "--methods", "precision,sparsity,storage", "--objective", "size")
+    with Bundle.open(out) as bundle:
+        assert any("~" in choice.storage for _, choice in bundle.plan().choices)
+    alone = compiled(shop, call, "--methods", "storage", "--objective", "size", "--force")
+    with Bundle.open(alone) as bundle:
+        assert not any("~" in choice.storage for _, choice in bundle.plan().choices)
+
+
 def test_a_zip_is_packed_too(shop: Path, call: Call) -> None:
     out = compiled(shop, call, "--storage", "codebook3,lsq3", "--max-size", NARROW, "--zip")
     with Bundle.open(out) as bundle:
