@@ -16,7 +16,10 @@ from .torch_ready import make_ready
 from .user_code import attempt
 
 SAME = 1e-4  # of an output's largest number: two runtimes add up in different orders
-_HINT = "export the original torch module instead (package.module:factory), or use noise proxies"
+_HINT = (
+    "compile the torch module itself (package.module:factory), or do without training and "
+    "gradients (--recover fast, --sensitivity noise, --importance l2)"
+)
 _INSTALL = "pip install 'hwc-compiler[gradients]'"
 
 Tensor = Any  # torch.Tensor, which is not imported for a type
@@ -96,10 +99,26 @@ def to_torch(model: ir.Model, tensors: Sequence[str] = ()) -> TorchGraph:
     inputs = tuple(str(value.name) for value in copy.graph.inputs if not value.is_initializer())
     weights = _rename(copy)
     with attempt("converting the graph to torch", _HINT), quiet():
-        module = onnx2fx.convert(ir.to_proto(copy))
+        try:
+            module = onnx2fx.convert(ir.to_proto(copy))
+        except onnx2fx.UnsupportedOpError as cause:
+            raise _unsupported(copy, cause) from cause
     held = dict(module.named_buffers())
     found = {name: held[plain] for name, plain in weights.items() if plain in held}
     return TorchGraph(module, found, inputs, outputs, {name: weights[name] for name in found})
+
+
+def _unsupported(model: ir.Model, cause: Any) -> InputError:  # noqa: ANN401 - onnx2fx's error
+    """What to say of an operator that onnx2fx has no counterpart of, by its first node."""
+    op = f"{cause.domain}.{cause.op_type}" if cause.domain else cause.op_type
+    nodes = (
+        node
+        for node in model.graph.all_nodes()
+        if (node.domain, node.op_type) == (cause.domain, cause.op_type)
+    )
+    node = next(nodes, None)
+    where = f"node {node.name!r}" if node and node.name else "a function of the model"
+    return InputError(f"torch cannot run {where}: onnx2fx has no {op}", _HINT)
 
 
 def check_same(

@@ -110,10 +110,11 @@ def test_another_function_is_refused(subject: Made) -> None:
 
 
 def test_an_operator_that_cannot_be_converted() -> None:
-    """One line that names it, and what else there is."""
+    """One line that names it and its node, and what else there is."""
     head = '<ir_version: 9, opset_import: ["" : 18, "my.ops" : 1]>'
-    model = ir.from_onnx_text(head + "g (float[2,8] x) => (float[2,8] y) { y = my.ops.Custom(x) }")
-    with pytest.raises(InputError, match="Unsupported ONNX operator: Custom") as caught:
+    text = "g (float[2,8] x) => (float[2,8] y) { r = Relu(x) [mine] y = my.ops.Custom(r) }"
+    model = ir.from_onnx_text(head + text)
+    with pytest.raises(InputError, match=r"node 'mine': .* my\.ops\.Custom") as caught:
         to_torch(model)
     assert "\n" not in str(caught.value)
     assert "torch module" in caught.value.hint
