@@ -36,6 +36,7 @@ g (float[N,3,16,16] x) => (float[N,8] y)
 PLAIN = ("--max-drop", "60%", "--precision", "fp32,int8")
 KINDS = {
     "packed": ("--max-drop", "90%", "--storage", "int4", "--max-size", "0.02"),
+    "zeros": ("--max-drop", "90%", "--storage", "int5~10x4", "--max-size", "0.02"),
     "zip": (*PLAIN, "--zip"),
 }
 Call = Callable[..., Result]

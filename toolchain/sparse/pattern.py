@@ -9,6 +9,7 @@ KEPT, OF = 2, 4  # of each four neighbours along the reduction, two
 
 Array = npt.NDArray[np.floating[Any] | np.integer[Any]]
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -78,7 +79,7 @@ def unstructured(
 
 
 def blocks(matrix: Array, share: float, shape: tuple[int, int]) -> Mask:
-    """Leave out whole blocks of a matrix, those whose magnitudes sum up to least.
+    """Leave out whole blocks of a matrix, those of the least mean magnitude.
 
     Args:
         matrix: The weights; shape (outputs, inputs).
@@ -86,12 +87,21 @@ def blocks(matrix: Array, share: float, shape: tuple[int, int]) -> Mask:
         shape: Of a block, such as (4, 1) or (16, 1); at the edges blocks are cut off.
     """
     rows, columns = shape
-    whole = [(0, -size % step) for size, step in zip(matrix.shape, shape, strict=True)]
-    padded = np.pad(scores(matrix), whole)
-    grid = padded.reshape(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns)
-    kept = _largest(grid.sum(axis=(1, 3), dtype=np.float64), share)
+    sums, sizes = (_block_sums(array, shape) for array in (scores(matrix), np.ones(matrix.shape)))
+    means: Doubles = sums / sizes
+    kept = _largest(means, share)
     mask = np.repeat(np.repeat(kept, rows, axis=0), columns, axis=1)
     return np.ascontiguousarray(mask[: matrix.shape[0], : matrix.shape[1]])
+
+
+def _block_sums(matrix: Array, shape: tuple[int, int]) -> Doubles:
+    """The sum of each block, those at the edges cut off; shape (blocks down, blocks across)."""
+    whole = [(0, -size % step) for size, step in zip(matrix.shape, shape, strict=True)]
+    padded = np.pad(matrix, whole)
+    rows, columns = shape
+    grid = padded.reshape(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns)
+    sums: Doubles = grid.sum(axis=(1, 3), dtype=np.float64)
+    return sums
 
 
 def _largest(figures: Array, share: float) -> Mask:

@@ -88,19 +88,19 @@ def test_a_share_of_the_smallest_goes(share: float) -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (16, 1), (1, 4), (3, 2)], ids=str)
-def test_blocks_go_whole_and_those_that_sum_up_to_least(shape: tuple[int, int]) -> None:
+def test_blocks_go_whole_and_those_of_the_least_mean(shape: tuple[int, int]) -> None:
     matrix = drawn(30, 10)
     mask = blocks(matrix, 0.5, shape)
     rows, columns = shape
-    sums = {True: [0.0], False: [0.0]}
+    means = {True: [0.0], False: [0.0]}
     for r in range(0, 30, rows):
         for c in range(0, 10, columns):
             block = mask[r : r + rows, c : c + columns]
             assert block.all() or not block.any()
-            part = np.abs(matrix[r : r + rows, c : c + columns]).sum()
-            sums[bool(block.all())].append(float(part))
-    assert min(sums[True][1:]) >= max(sums[False])
-    assert len(sums[False]) - 1 == (len(sums[True]) + len(sums[False]) - 2) // 2
+            part = np.abs(matrix[r : r + rows, c : c + columns]).mean()
+            means[bool(block.all())].append(float(part))
+    assert min(means[True][1:]) >= max(means[False])
+    assert len(means[False]) - 1 == (len(means[True]) + len(means[False]) - 2) // 2
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

@@ -186,6 +186,13 @@ def test_the_smallest_weights_of_the_tensor_become_zeros(run: int, axis: int | N
     assert sums[stay.all(1)].min() >= sums[~stay.any(1)].max()
 
 
+def test_a_short_run_at_the_end_of_a_channel_counts_as_much_as_others() -> None:
+    """Of nine numbers the last is a run of its own, and no smaller than the others."""
+    array = np.random.default_rng(0).standard_normal((64, 1, 3, 3)).astype(np.float32)
+    mask = kept(array, Format.parse("int8~50x4")).reshape(64, 9)
+    assert 0.3 < mask[:, 8].mean() < 0.9
+
+
 def test_zeros_come_little_by_little() -> None:
     array, form = weight(), Format.parse("lsq3~80")
     shares = [1 - kept(array, form, along=along).mean() for along in (0.0, 0.25, 1.0)]
