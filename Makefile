@@ -83,6 +83,7 @@ bench-compress: .venv/dev.stamp
 	$(BIN)/python tests/bench/importance.py
 	$(BIN)/python tests/bench/recovery_ptq.py
 	$(BIN)/python tests/bench/recovery_smooth.py
+	$(BIN)/python tests/bench/stored_zeros.py
 	$(BIN)/python tests/bench/compress.py
 
 # Sizes beside what others make, speed and memory, fleets, and hostile input.

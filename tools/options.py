@@ -129,10 +129,9 @@ methods = click.option(
 storage = click.option(
     "--storage",
     help="Keep weights in these, e.g. int6,lsq4,codebook3 (uniform int2 to int8; lsq: fitted step; "
-    "log; float4e2m1, float8e4m3, ...; codebook; /tensor, /channel or /32 share a scale; lsq3~50 "
-    "and lsq3~50x4: half of them 0, one by one or in runs of 4); they are decoded when the engine "
-    "is built. [float6e2m3,float4e2m1,lsq3 with --methods storage; lsq3~50,lsq3~50x4 with sparsity "
-    "beside it]",
+    "log; float4e2m1, float8e4m3, ...; codebook; /tensor, /channel or /32 share a scale; lsq4~50 "
+    "and lsq4~50x4: half of them 0, one by one or in runs of 4); they are decoded when the engine "
+    "is built. [float6e2m3,float4e2m1,lsq3 with --methods storage; lsq4~50, too, with sparsity]",
 )
 recover = click.option(
     "--recover",

@@ -13,6 +13,7 @@ from click.testing import Result
 from hwc.backends import ort_tune
 from hwc.toolchain.bundle import MODEL, PACKED, Bundle
 from hwc.toolchain.errors import ConstraintError, IntegrityError, UsageError
+from hwc.tools.request import Method, Request
 from hwc.tools.stages import gate, price, search
 from onnx import TensorProto, helper, numpy_helper
 
@@ -125,13 +126,13 @@ def test_zeros_are_not_taken_where_the_drop_counts(shop: Path, call: Call) -> No
         assert {choice.storage for _, choice in bundle.plan().choices} - {""} == {"int6"}
 
 
-def test_sparsity_beside_storage_offers_zeros(shop: Path, call: Call) -> None:
-    out = compiled(shop, call, "--methods", "precision,sparsity,storage", "--objective", "size")
-    with Bundle.open(out) as bundle:
-        assert any("~" in choice.storage for _, choice in bundle.plan().choices)
-    alone = compiled(shop, call, "--methods", "storage", "--objective", "size", "--force")
-    with Bundle.open(alone) as bundle:
-        assert not any("~" in choice.storage for _, choice in bundle.plan().choices)
+@pytest.mark.parametrize(
+    ("methods", "zeros"),
+    [("storage", False), ("sparsity", False), ("precision,sparsity,storage", True)],
+)
+def test_sparsity_beside_storage_offers_zeros(methods: str, *, zeros: bool) -> None:
+    formats = Request("m.onnx", methods=tuple(map(Method, methods.split(",")))).formats
+    assert any(form.zeros for form in formats) == zeros
 
 
 def test_a_zip_is_packed_too(shop: Path, call: Call) -> None:

@@ -17,7 +17,7 @@ SCALE_BYTES = 2  # scales, and the levels of codebooks, are bfloat16
 FLOATS = {"e2m1": 4, "e2m3": 6, "e3m2": 6, "e4m3": 8, "e5m2": 8}
 EXAMPLES = (
     "int4, int4/tensor, int4/32, lsq3, log4, float4e2m1, float8e4m3, codebook4, "
-    "lsq3~50 (half of the weights are 0), lsq3~50x4 (four neighbours at a time)"
+    "lsq4~50 (half of the weights are 0), lsq4~50x4 (four neighbours at a time)"
 )
 _TEXT = re.compile(
     r"(int|lsq|log|codebook|float)([2-8])(e\dm\d)?(?:/(tensor|channel|\d{2,3}))?"
