@@ -62,7 +62,7 @@ def read_checkpoint(path: Path, run: str) -> tuple[Header, dict[str, Array]] | N
         InputError: It is damaged, or of another version of hwc.
     """
     hint = f"remove {path}: training then begins anew"
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
         data = path.read_bytes()
