@@ -132,7 +132,17 @@ def _expect(value: Any, kind: type, where: str) -> Any:  # noqa: ANN401 - from J
         raise InputError(f"{where} is {value!r}, not an integer")
     if not isinstance(value, kind):
         raise InputError(f"{where} is {value!r:.60}, not {kind.__name__}")
+    if isinstance(value, str):
+        _check_text(value, where)
     return value
+
+
+def _check_text(value: str, where: str) -> None:
+    """Refuse half of a surrogate pair, which JSON can escape and no encoding can write."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as cause:
+        raise InputError(f"{where} is {value!r:.60}, which is no text") from cause
 
 
 _hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)

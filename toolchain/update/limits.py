@@ -15,7 +15,7 @@ class Limits:
         files: Files of a release.
         tensors: Tensors of a release.
         segments: Segments of an update file.
-        path: Characters of a path.
+        path: Of a path, in UTF-8.
         file: One file of a release.
         total: All files of a release.
         payload: One block of an update file, as it is stored.

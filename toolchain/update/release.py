@@ -205,7 +205,7 @@ def _check_file(file: ReleaseFile, limits: Limits) -> None:
         check_member(file.path)
     except HwcError as cause:
         raise Refusal(Code.PATH, f"{RELEASE}: {cause.message}", _MAKE_AGAIN) from cause
-    if len(file.path) > limits.path or file.path == RELEASE:
+    if len(file.path.encode()) > limits.path or file.path == RELEASE:
         raise Refusal(Code.PATH, f"{RELEASE} lists {file.path[:80]!r}", _MAKE_AGAIN)
     _check_digest(file.sha256, file.path)
     if not 0 <= file.size <= limits.file:

@@ -27,7 +27,7 @@ def held(agent: Agent) -> Iterator[None]:
             except Refusal as refusal:
                 refusal.kept = _undo(agent, refusal)
                 raise
-            except OSError as cause:
+            except (OSError, MemoryError) as cause:
                 failure = _failed(cause)
                 failure.kept = _undo(agent, failure)
                 raise failure from cause
@@ -68,7 +68,9 @@ def _kept(agent: Agent) -> str:
     return "nothing was changed"
 
 
-def _failed(cause: OSError) -> Refusal:
+def _failed(cause: OSError | MemoryError) -> Refusal:
+    if isinstance(cause, MemoryError):
+        return Refusal(Code.MEMORY, "the memory did not suffice", "end other programs; try again")
     where = f"{cause.filename}: " if isinstance(cause.filename, str) else ""
     message = f"{where}{cause.strerror or cause}"
     return Refusal(Code.DISK, message, "free some space, or check the storage; then try again")

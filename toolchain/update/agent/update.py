@@ -77,10 +77,10 @@ def _look(agent: Agent, source: Source, state: State) -> tuple[Offer, State]:
     """Ask the repository, with a clock that is not before what was seen signed."""
     _check_clock(agent, state.trusted_time)
     offer = source.refresh()
+    _check_clock(agent, offer.trusted_time)  # before it counts: a false one would lock us out
     if offer.trusted_time > state.trusted_time:
         state = replace(state, trusted_time=offer.trusted_time)
         write_state(agent.disk, state)
-    _check_clock(agent, state.trusted_time)
     return offer, state
 
 
@@ -122,8 +122,6 @@ class _Staging:
         """Fetch, apply and check; the slot then holds the release, and survives a power cut."""
         agent, path = self.agent, _download(artefact)
         check_artefact(artefact, agent.disk.free())
-        if agent.disk.kind(path) is not Kind.FILE:
-            remove(agent.disk, path)  # a link, perhaps: whoever writes to it is not to follow it
         self.source.fetch(artefact, agent.root / path, agent.progress)
         base = None
         if artefact.base and self.state.current:
@@ -168,8 +166,9 @@ def _download(artefact: Artefact) -> str:
 
 
 def _purge(agent: Agent, keep: tuple[Artefact, ...]) -> None:
-    """Remove downloads, finished or begun, that are for none of these."""
+    """Remove downloads, finished or begun, that are for none of these, and links among them."""
     wanted_names = tuple(artefact.sha256 for artefact in keep)
     for name in agent.disk.list(DOWNLOADS):
-        if not name.startswith(wanted_names):
-            remove(agent.disk, f"{DOWNLOADS}/{name}")
+        path = f"{DOWNLOADS}/{name}"
+        if not name.startswith(wanted_names) or agent.disk.kind(path) is not Kind.FILE:
+            remove(agent.disk, path)

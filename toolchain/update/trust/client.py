@@ -33,6 +33,7 @@ from .rollout import Rollout
 
 ROOT = "root.json"  # what a device was given to trust, in its own folder
 _TIMESTAMP = 1 << 14  # bytes; the only metadata whose length nobody signs
+_HISTORY = "root_history"  # tuf's folder of the roots that it has seen
 _BASE = "repository:"  # what stands for the link in tuf's addresses
 
 logging.getLogger("tuf").addHandler(logging.NullHandler())
@@ -60,6 +61,7 @@ class TufSource:
     def refresh(self) -> Offer:
         """See `offer.Source.refresh`."""
         check_product(self.product)
+        self._check_folders()
         self.state.mkdir(parents=True, exist_ok=True)
         try:
             updater = self._updater()
@@ -80,6 +82,13 @@ class TufSource:
         """See `offer.Source.fetch`."""
         name = f"{TARGETS}/{prefixed(artefact.path, artefact.sha256)}"
         Download(self.link).fetch(name, artefact, into, progress)
+
+    def _check_folders(self) -> None:
+        """Refuse links in the place of folders, which tuf would follow."""
+        for folder in (self.state, self.state / _HISTORY):
+            if folder.is_symlink():
+                hint = "remove it; somebody put it there"
+                raise Refusal(Code.PATH, f"{folder}: not a folder", hint)
 
     def _updater(self) -> Updater:
         most = self.limits.metadata
