@@ -143,7 +143,7 @@ def test_labels_of_some_files(desk: "Desk") -> None:
     Path("some").mkdir()
     for index, row in enumerate(x):
         arrays = {"x": row, "label": np.int64(1)} if index % 2 else {"x": row}
-        np.savez(f"some/{index}.npz", **arrays)  # type: ignore[arg-type] # any array
+        np.savez(f"some/{index}.npz", **arrays)
     line = desk.refuses(*desk.compiling("-o", "out.hwc", *FULL, "some"), code=INPUT)
     assert "training samples have no label" in line
     assert "for all of them, or for none" in line
