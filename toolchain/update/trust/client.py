@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class TufSource:
         state: Folder of metadata that was checked before: what makes older ones known as such.
         root: The root that this device was given to trust.
         limits: The largest metadata that will do.
-        download: Brings update files.
+        download: Makes, of the link, what brings update files.
     """
 
     link: Link
@@ -57,6 +57,7 @@ class TufSource:
     state: Path
     root: bytes
     limits: Limits = LIMITS
+    download: Callable[[Link], Download] = Download
 
     def refresh(self) -> Offer:
         """See `offer.Source.refresh`."""
@@ -81,7 +82,7 @@ class TufSource:
     def fetch(self, artefact: Artefact, into: Path, progress: Progress) -> None:
         """See `offer.Source.fetch`."""
         name = f"{TARGETS}/{prefixed(artefact.path, artefact.sha256)}"
-        Download(self.link).fetch(name, artefact, into, progress)
+        self.download(self.link).fetch(name, artefact, into, progress)
 
     def _check_folders(self) -> None:
         """Refuse links in the place of folders, which tuf would follow."""
