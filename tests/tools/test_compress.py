@@ -79,7 +79,7 @@ def test_a_kill_leaves_only_the_checkpoint_and_another_run_ends_well(planted: "D
 
 
 def test_zeros_grow_while_weights_are_trained(desk: "Desk") -> None:
-    """Only weights of which three quarters are 0 fit the size; the trained ones are held."""
+    """Weights fit the size if three quarters of the larger ones are 0; trained, they still are."""
     asked = questions()
     asked += ["--storage", "int8~75", "--max-size", "0.04", "--max-drop", "25%"]
     ended = desk.hwc(*desk.compiling(*asked, *TRAINED, "--train-minutes", "0.2"))
@@ -89,12 +89,11 @@ def test_zeros_grow_while_weights_are_trained(desk: "Desk") -> None:
     assert float(after) < float(before)
     with Bundle.open(Path("out.hwc")) as bundle:
         plan, model = bundle.plan(), ir.load(bundle.model)
-    assert any(choice.storage == "int8~75" for _, choice in plan.choices)
+    sparse = [slot for slot, choice in plan.choices if choice.storage == "int8~75"]
+    assert sparse
     held = [value.const_value for value in model.graph.initializers.values()]
-    weights = [it.numpy() for it in held if it is not None and it.size > 4000]
-    assert weights
-    for array in weights:
-        assert np.mean(array == 0) == pytest.approx(0.75, abs=0.02)
+    zeros = [np.mean(it.numpy() == 0) for it in held if it is not None and it.size > 500]
+    assert sum(share == pytest.approx(0.75, abs=0.02) for share in zeros) == len(sparse)
 
 
 def test_weights_are_trained_for_what_the_plan_keeps_of_them(desk: "Desk") -> None:

@@ -238,11 +238,15 @@ def recovery(request: Request, prepared: Prepared, progress: Progress) -> Recove
 def judge_of(begun: Compilation, regained: Recovery) -> Reference:
     """Data that nothing is fitted to, with the original's outputs.
 
-    What training left out, where it is labelled as the search split is: there is more of it.
+    What training left out, where it is labelled as the search split is: there is more of it. Else
+    the search split with that which ranks: a few hundred samples tell a point of drop from none.
     """
-    search, held = begun.search, regained.validation
+    search, held, rank = begun.search, regained.validation, begun.prepared.splits.rank
     if len(held) and labelled(search.samples) == labelled(held):
         return Reference.of(reference(begun.prepared.original), held, "validation")
+    if len(rank):
+        both = [*each(search.samples), *each(rank)]
+        return Reference.of(reference(begun.prepared.original), both, "search and rank")
     return search
 
 
