@@ -1,7 +1,8 @@
 """What a graph takes is the sum of its kernels, priced as the compilation would price them."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -11,14 +12,16 @@ from hwc.toolchain import kernels
 from hwc.toolchain.accuracy.evaluator import Reference
 from hwc.toolchain.accuracy.metrics import choose_metric
 from hwc.toolchain.calibration import Range
+from hwc.toolchain.latency.prices import Prices
 from hwc.toolchain.latency.probes import uniform
 from hwc.toolchain.origin import Origin
 from hwc.toolchain.plan import Precision
 from hwc.toolchain.progress import Silent
+from hwc.tools.stages import billing as billing_stage
 from hwc.tools.stages import price as stage
 from hwc.tools.stages.billing import Biller
 from hwc.tools.stages.compilation import Compilation
-from hwc.tools.stages.decide import decide, find_space, reference
+from hwc.tools.stages.decide import decide, find_space, prices_elsewhere, reference
 
 if TYPE_CHECKING:
     from hwc.tests.tools.stages.conftest import Begun
@@ -69,6 +72,21 @@ def test_a_bill_is_the_price_of_the_plan(begin: Begin, precision: str) -> None:
     changes = sum(change.us for change in breakdown.boundaries)
     assert sum(part.us for part in bill.parts) == pytest.approx(kernels_alone + changes)
     assert bill.origin is Origin.ESTIMATED
+
+
+def test_what_no_kernel_takes_is_billed_too(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = begin("jetson_orin")
+    biller = billing(begun, "int8")
+    before = biller.bill(begun.prepared.model)
+
+    def priced(*asked: Any) -> Prices:  # noqa: ANN401 - passed on
+        prices = prices_elsewhere(*asked)
+        return replace(prices, cost=replace(prices.cost, fixed_us=prices.cost.fixed_us + 7.0))
+
+    monkeypatch.setattr(billing_stage, "prices_elsewhere", priced)
+    after = biller.bill(begun.prepared.model)
+    assert after.us == pytest.approx(before.us + 7.0)
+    assert after.parts == before.parts
 
 
 def test_every_node_and_weight_is_billed_once(begin: Begin) -> None:

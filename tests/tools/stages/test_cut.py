@@ -24,7 +24,7 @@ from hwc.toolchain.structure.groups import ChannelGroup
 from hwc.toolchain.structure.importance import Importance, by_weights, ranked
 from hwc.toolchain.structure.site import Bill, Part
 from hwc.tools.request import Method, Request
-from hwc.tools.stages.cut import Cut, Cutter
+from hwc.tools.stages.cut import TRIES, Cut, Cutter
 from hwc.tools.stages.sites import SiteFinder
 
 Parse = Callable[[str], onnx.ModelProto]
@@ -174,6 +174,29 @@ def test_a_cut_that_saves_nothing_once_it_is_made_is_none(model: ir.Model) -> No
 
     assert bench(model, apart).cut(0.3) is None
     assert bench(model, apart).cut(0.7) is not None
+
+
+def test_a_cut_that_saves_too_little_is_tried_again_and_harder(model: ir.Model) -> None:
+    """One by one, sites promise more than they save together, but for the smallest graph."""
+    written: list[tuple[float, float]] = []
+
+    def together(of: ir.Model) -> Bill:
+        shapes = {name: kernels.dims(value) for name, value in of.graph.initializers.items()}
+        kept = shapes["w"][0] / 16, shapes["u"][1] / 32
+        written.append(kept)
+        saved = [60 * (1 - keep) for keep in kept]
+        both = sum(saved) if max(kept) == 0.25 else min(saved) / 2
+        us = 100 - (both if max(kept) < 1 else sum(saved))
+        return Bill((Part(frozenset({"second"}), us, 1),), 0.0, Origin.MEASURED)
+
+    cut = bench(model, together).cut(0.5)
+    assert cut is not None
+    assert {node: choice.keep for node, choice in cut.choices.items()} == dict.fromkeys(
+        ("first", "second"), 0.25
+    )
+    tries = [kept for kept in written if max(kept) < 1]
+    assert len(tries) == TRIES
+    assert tries[-1] == (0.25, 0.25)
 
 
 def test_more_than_all_kernels_take_cannot_be_saved(model: ir.Model) -> None:
