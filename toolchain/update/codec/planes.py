@@ -23,7 +23,7 @@ class Planes:
     No integers take nothing.
 
     Attributes:
-        level: Of zstd.
+        level: Of zstd, for planes in which something repeats; 0 looks for nothing of that kind.
     """
 
     level: int = 6
@@ -39,7 +39,8 @@ class Planes:
         out = [bytes([count | (_FOLDED if negative else 0)])]
         for k in range(count):
             plane = rows[:, k].tobytes()
-            packed = zstd.compress(plane, level=self.level)
+            levels = {0, self.level}
+            packed = min((zstd.compress(plane, level=each) for each in levels), key=len)
             smaller = len(packed) < len(plane)
             out += [varint(len(packed)), packed] if smaller else [varint(0), plane]
         return b"".join(out)

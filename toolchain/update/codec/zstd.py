@@ -13,6 +13,11 @@ from .payload import malformed
 _FORMAT = zstandard.FORMAT_ZSTD1_MAGICLESS
 _LEAST_WINDOW = 1 << 10  # what the format allows (RFC 8878, section 3.1.1.1.2)
 _SLACK = 2  # an encoder rounds up to a power of two
+_LITERALS = {  # as good as no search: in noise, what repeats by chance costs more than it saves
+    "strategy": zstandard.STRATEGY_FAST,
+    "min_match": 7,
+    "hash_log": 6,
+}
 
 
 def compress(data: bytes, *, prefix: bytes = b"", level: int = 19) -> bytes:
@@ -21,16 +26,17 @@ def compress(data: bytes, *, prefix: bytes = b"", level: int = 19) -> bytes:
     Args:
         data: Of any length.
         prefix: What the frame may refer to.
-        level: 1 to 19: slower and smaller.
+        level: 1 to 19: slower and smaller; 0 codes each byte by how frequent it is.
     """
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        level,
+        level or 1,
         source_size=len(data) + len(prefix),
         format=_FORMAT,
         write_content_size=False,
         write_checksum=False,
         write_dict_id=False,
         window_log=_window_log(len(data)),
+        **({} if level else _LITERALS),
     )
     made = zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(prefix))
     return made.compress(data)

@@ -78,6 +78,21 @@ def test_known_noise_takes_its_entropy(spread: int) -> None:
     assert size <= 1.02 * least
 
 
+@pytest.mark.parametrize(
+    ("most", "pco", "share"),
+    [(n, True, 1.02) for n in (1, 2, 3, 5, 7, 12, 15, 40)]
+    + [(n, False, 1.03) for n in (3, 5, 7, 12, 15, 40)],
+)
+def test_uniform_noise_takes_its_entropy(most: int, pco: bool, share: float) -> None:  # noqa: FBT001
+    """Each number moves by -most to most ULPs, all of them as often: log2(2 most + 1) bits."""
+    rng = np.random.default_rng(10)
+    old = (0.05 * rng.standard_normal(COUNT)).astype(np.float32)
+    by = rng.integers(-most, most + 1, COUNT, np.int32)
+    new = (old.view(np.int32) + by).view(np.float32)
+    _, size = back(new.tobytes(), old.tobytes(), Dtype.F32, pco=pco)
+    assert size <= share * COUNT / 8 * math.log2(2 * most + 1)
+
+
 def test_equal_moves_of_unequal_weights_are_told_by_exponent() -> None:
     """A step of 1e-5 is more ULPs for a small weight: one histogram of all would take more."""
     rng = np.random.default_rng(2)

@@ -8,7 +8,7 @@ from hwc.toolchain.update.limits import LIMITS
 from hwc.toolchain.update.refusal import Code, Refusal
 
 
-@pytest.mark.parametrize("level", [1, 3, 19])
+@pytest.mark.parametrize("level", [0, 1, 3, 19])
 @pytest.mark.parametrize("prefix", [0, 50, 300_000])
 @pytest.mark.parametrize("size", [0, 1, 1000, 262_144])
 def test_bytes_come_back(size: int, prefix: int, level: int) -> None:
