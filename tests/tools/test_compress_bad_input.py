@@ -67,7 +67,6 @@ def test_what_cannot_be_resolved_is_named_and_the_rest_is_cut(desk: "Desk") -> N
     assert weights["w2"].shape[0] == weights["w3"].shape[1] == 64
 
 
-@pytest.mark.xfail(strict=True, reason="SiteFinder.find drops what is skipped if nothing is left")
 def test_where_nothing_can_be_resolved_that_is_said_too(desk: "Desk") -> None:
     model = behind("conv1", "conv2", "conv3", op="LRN", size=3)
     report, _ = delivered(desk, *PRUNE, model=model)

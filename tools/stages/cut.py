@@ -74,7 +74,7 @@ class Cutter:
         return tuple(f"not cut: {node}: {why}" for node, why in self.skipped.items())
 
     def cut(self, model: ir.Model, bill: Bill, figure: Objective, share: float) -> Cut | None:
-        """A graph that takes at most a share of a figure; None where there is none.
+        """A graph that takes a share of a figure, or at least gets half of the way; else None.
 
         Args:
             model: The graph to cut.

@@ -120,7 +120,7 @@ class SiteFinder:
             {site.name: site.node for site in ranks},
             low_rank,
         )
-        skipped = {it.node: it.why for it in found.skipped} if channels else {}
+        skipped = {it.node: it.why for it in found.skipped} if Method.PRUNE in self.methods else {}
         return Found((*(site for site, _ in channels.values()), *ranks), writer, skipped)
 
     def _channels(
