@@ -148,16 +148,16 @@ def test_what_cannot_travel(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "why"),
+    ("address", "seconds", "why"),
     [
-        pytest.param("127.0.0.1:9", "answers at '127.0.0.1:9' within 2 s", id="nobody there"),
-        pytest.param("nonsense", "'nonsense': Invalid address", id="no address"),
-        pytest.param("host:port", "'host:port': Unable to parse port", id="no port"),
+        pytest.param("127.0.0.1:9", 2, "answers at '127.0.0.1:9' within 2 s", id="nobody there"),
+        pytest.param("nonsense", 60, "'nonsense': Invalid address", id="no address"),
+        pytest.param("host:port", 60, "'host:port': Unable to parse port", id="no port"),
     ],
 )
-def test_no_cluster_there(address: str, why: str) -> None:
+def test_no_cluster_there(address: str, seconds: int, why: str) -> None:
     with pytest.raises(UsageError, match=why) as caught:
-        Cluster(address, seconds=2)
+        Cluster(address, seconds=seconds)
     assert "ray start --head" in caught.value.hint
     assert "\n" not in str(caught.value)
 
