@@ -178,7 +178,8 @@ class StageRow:
         loss: What the cut lost on the samples of the search, before anything was won back; None
             where nothing was cut.
         drop: What the metric had then lost, on samples that the stage has not seen.
-        kept: Whether it stayed; otherwise it lost too much, and was undone.
+        kept: Whether it stayed; otherwise it lost too much, or more than another cut of its stage,
+            and was undone.
     """
 
     name: str

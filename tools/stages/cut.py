@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 import onnx_ir as ir
@@ -27,6 +28,26 @@ LEAST = 0.98  # of the figure: a cut that saves less is none
 TRIES = 3  # at a limit: sites that share a kernel save less than the sum of what each saves
 SAMPLES = 64  # on which each choice is tried by itself
 BUDGETS = (0, 40, 120)  # true evaluations, by effort
+
+
+class Reach(StrEnum):
+    """What a cut may choose from.
+
+    The loss before recovery is all that a search sees. It likes to take a little of everything,
+    since the rest is refitted at once; but small kernels take as long with half of their channels,
+    so that much has to go, and training wins less of it back than of branches that left whole:
+    which it is, only training tells.
+    """
+
+    ANYTHING = "anything"
+    BRANCHES = "whole branches"  # leave, or stay as they are
+
+    def of(self, sites: Sequence[Site]) -> list[Site]:
+        """The sites with the choices that are within reach."""
+        if self is Reach.ANYTHING:
+            return list(sites)
+        ends = ((site, (site.choices[0], site.choices[-1])) for site in sites)
+        return [replace(site, choices=two) for site, two in ends if two[1].keep == 0.0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +94,15 @@ class Cutter:
         """What the user should know of what could not be cut."""
         return tuple(f"not cut: {node}: {why}" for node, why in self.skipped.items())
 
-    def cut(self, model: ir.Model, bill: Bill, figure: Objective, share: float) -> Cut | None:
+    def cut(
+        self,
+        model: ir.Model,
+        bill: Bill,
+        *,
+        figure: Objective,
+        share: float,
+        reach: Reach = Reach.ANYTHING,
+    ) -> Cut | None:
         """A graph that takes a share of a figure, or at least gets half of the way; else None.
 
         Args:
@@ -81,10 +110,11 @@ class Cutter:
             bill: What it takes.
             figure: Latency or size.
             share: How much of the figure may be left.
+            reach: What may go.
         """
         found = self.finder.find(model)
         self.skipped.update(found.skipped)
-        sites = whole_kernels(found.sites, bill)
+        sites = whole_kernels(reach.of(found.sites), bill)
         if not sites:
             return None
         judge = self._judge(found.writer)

@@ -2,7 +2,8 @@
 
 Structure is cut in stages, each a share of what is left. A stage searches for the cut that loses
 least, wins back what it can, and is judged on data that it has not seen; one that loses too much is
-undone, and half of it tried once.
+undone, and half of it tried once. The first stage is made twice, with all that may go within reach,
+and with whole branches alone: what loses less in the end is how it goes on.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from ...toolchain.structure.site import Bill
 from ..request import Recover
 from .billing import Biller
 from .compilation import Compilation
-from .cut import Cut, Cutter
+from .cut import Cut, Cutter, Reach
 from .decide import reference
 from .prepare import Prepared
 from .rank import ranking
@@ -63,6 +64,21 @@ class State:
                 factors=choice.factors or before.factors,
             )
         return State(model, cut.bill, drop, choices)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A cut that was tried, and what came of it.
+
+    Attributes:
+        reach: What might go.
+        cut: What went.
+        state: The model, recovered.
+    """
+
+    reach: Reach
+    cut: Cut
+    state: State
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,27 +179,43 @@ class Restructuring:
         states = [State(model, self.biller.bill(model))]
         rows: list[StageRow] = []
         for share in (SHARE, HALF):
+            reaches = tuple(Reach)
             while len(rows) < STAGES and not self._enough(states[-1].bill):
-                cut = self.cutter.cut(states[-1].model, states[-1].bill, self._figure(), share)
-                if cut is None:
+                trials = self._tried(states[-1], share, reaches)
+                best = self._best(trials)
+                rows.extend(self._row(trial, kept=trial is best) for trial in trials)
+                if best is None:
                     break
-                state, row = self._tried(states[-1], cut, len(rows) + 1)
-                rows.append(row)
-                if not row.kept:
-                    break
-                states.append(state)
-        best = self._finished(states, rows)
-        return Structured(best.model, best.choices, tuple(rows), self.cutter.notes)
+                states.append(best.state)
+                reaches = (best.reach,)
+        end = self._finished(states, rows)
+        return Structured(end.model, end.choices, tuple(rows), self.cutter.notes)
 
-    def _tried(self, state: State, cut: Cut, number: int) -> tuple[State, StageRow]:
-        """What a cut makes of a model, recovered; and whether it may stay."""
-        model = self.recovery.stage(cut.model)
-        drop = self._drop(model)
-        kept = drop <= self.begun.request.max_drop * self.recovery.patience
-        row = StageRow(f"cut {number}", cut.bill.us, cut.bill.weights, cut.loss, drop, kept=kept)
+    def _tried(self, state: State, share: float, reaches: Sequence[Reach]) -> list[_Trial]:
+        """A cut of a state within each reach, recovered."""
+        trials: list[_Trial] = []
+        for reach in reaches:
+            cut = self.cutter.cut(
+                state.model, state.bill, figure=self._figure(), share=share, reach=reach
+            )
+            if cut is None or any(cut.choices == trial.cut.choices for trial in trials):
+                continue
+            model = self.recovery.stage(cut.model)
+            trials.append(_Trial(reach, cut, state.after(cut, model, self._drop(model))))
+        return trials
+
+    def _best(self, trials: Sequence[_Trial]) -> _Trial | None:
+        """The one that loses least, if it may stay."""
+        limit = self.begun.request.max_drop * self.recovery.patience
+        best = min(trials, key=lambda trial: trial.state.drop, default=None)
+        return best if best is not None and best.state.drop <= limit else None
+
+    def _row(self, trial: _Trial, *, kept: bool) -> StageRow:
+        """What is said of a cut."""
+        bill, drop, name = trial.cut.bill, trial.state.drop, f"cut: {trial.reach}"
         verdict = "kept" if kept else "undone"
-        self.progress.note(f"{row.name}: {cut.bill.us:.0f} µs, drop {drop:.2%}: {verdict}")
-        return state.after(cut, model, drop), row
+        self.progress.note(f"{name}: {bill.us:.0f} µs, drop {drop:.2%}: {verdict}")
+        return StageRow(name, bill.us, bill.weights, trial.cut.loss, drop, kept=kept)
 
     def _finished(self, states: Sequence[State], rows: list[StageRow]) -> State:
         """The smallest model that keeps within the drop once all is won back that can be."""

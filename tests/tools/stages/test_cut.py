@@ -17,14 +17,14 @@ from hwc.toolchain.accuracy.losses import Distance
 from hwc.toolchain.accuracy.samples import Sample
 from hwc.toolchain.engine import Array
 from hwc.toolchain.origin import Origin
-from hwc.toolchain.plan import Plan
+from hwc.toolchain.plan import NodeChoice, Plan
 from hwc.toolchain.progress import Silent
 from hwc.toolchain.search.problem import Objective
 from hwc.toolchain.structure.groups import ChannelGroup
 from hwc.toolchain.structure.importance import Importance, by_weights, ranked
 from hwc.toolchain.structure.site import Bill, Part
 from hwc.tools.request import Method, Request
-from hwc.tools.stages.cut import TRIES, Cut, Cutter
+from hwc.tools.stages.cut import TRIES, Cut, Cutter, Reach
 from hwc.tools.stages.sites import SiteFinder
 
 Parse = Callable[[str], onnx.ModelProto]
@@ -76,7 +76,8 @@ class Bench:
 
     def cut(self, share: float, figure: Objective = Objective.LATENCY) -> Cut | None:
         """The cut to a share of a figure."""
-        return self.cutter.cut(self.model, self.cutter.biller.bill(self.model), figure, share)
+        now = self.cutter.biller.bill(self.model)
+        return self.cutter.cut(self.model, now, figure=figure, share=share)
 
     def error(self, model: ir.Model) -> float:
         """Mean square distance of its outputs from the original's."""
@@ -243,3 +244,34 @@ def test_the_model_that_was_given_stays(model: ir.Model) -> None:
     before = ir.to_proto(model).SerializeToString()
     assert bench(model).cut(0.5) is not None
     assert ir.to_proto(model).SerializeToString() == before
+
+
+RESIDUAL = """<ir_version: 10, opset_import: ["" : 21]> g (float[N,3,8,8] x) => (float[N,4] y)
+<float[16,3,3,3] w, float[16] b, float[16,16,3,3] v, float[16] d, float[16,16,3,3] t, float[4,16] u>
+{ stem = Conv <pads = [1, 1, 1, 1]> (x, w, b) r = Relu (stem)
+  inner = Conv <pads = [1, 1, 1, 1]> (r, v, d) q = Relu (inner)
+  outer = Conv <pads = [1, 1, 1, 1]> (q, t) sum = Add (outer, r)
+  pool = GlobalAveragePool (sum) f = Flatten (pool) y = Gemm <transB = 1> (f, u) }"""
+
+
+def test_only_whole_branches_go_where_nothing_else_may(parse_graph: Parse) -> None:
+    made = bench(ir.from_proto(onnx.shape_inference.infer_shapes(parse_graph(RESIDUAL))))
+    now = bill(made.model)
+    sites = made.cutter.finder.find(made.model).sites
+    assert {site.node: len(site.choices) for site in sites} == {"stem": 4, "inner": 5}
+    cut = made.cutter.cut(
+        made.model, now, figure=Objective.LATENCY, share=0.9, reach=Reach.BRANCHES
+    )
+    assert cut is not None
+    assert cut.choices == {"inner": NodeChoice(keep=0.0)}
+    assert [node.op_type for node in cut.model.graph].count("Conv") == 1
+
+
+def test_without_branches_none_can_go(model: ir.Model) -> None:
+    made = bench(model)
+    assert (
+        made.cutter.cut(
+            model, bill(model), figure=Objective.LATENCY, share=0.9, reach=Reach.BRANCHES
+        )
+        is None
+    )

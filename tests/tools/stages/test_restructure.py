@@ -11,7 +11,7 @@ from hwc.toolchain.progress import Silent
 from hwc.toolchain.search.problem import Objective
 from hwc.toolchain.structure.site import Bill, Part
 from hwc.tools.request import Method, Request
-from hwc.tools.stages.cut import Cut
+from hwc.tools.stages.cut import Cut, Reach
 from hwc.tools.stages.recover import Untrained
 from hwc.tools.stages.restructure import HALF, SHARE, STAGES, Restructuring, Structured
 
@@ -24,14 +24,27 @@ def bill(us: float) -> Bill:
 
 @dataclass
 class Cutter:
-    """Gives graphs 1, 2, ... that take what is asked; `last` is the last one there is."""
+    """Gives graphs 1, 2, ... that take what is asked; `last` is the last one there is.
+
+    Whole branches are not found, or those of `branches` are: graphs 101, 102, ...
+    """
 
     last: int = 99
+    branches: int = 0
     asked: list[tuple[Objective, float]] = field(default_factory=list)
+    branched: int = 0
     notes: tuple[str, ...] = ("not cut: add: why",)
 
-    def cut(self, _: int, now: Bill, figure: Objective, share: float) -> Cut | None:
+    def cut(
+        self, _: int, now: Bill, *, figure: Objective, share: float, reach: Reach
+    ) -> Cut | None:
         """The next graph."""
+        if reach is Reach.BRANCHES:
+            self.branched += 1
+            if self.branched > self.branches:
+                return None
+            kept = NodeChoice(keep=0.0)
+            return Cut(100 + self.branched, bill(now.us * share), 0.2, {"conv": kept})
         self.asked.append((figure, share))
         number = len(self.asked)
         if number > self.last:
@@ -123,3 +136,32 @@ def test_undone_keeps_the_stages_and_says_so(monkeypatch: pytest.MonkeyPatch) ->
     whole = made.undone(0)
     assert (whole.model, whole.choices, whole.stages) == (0, {}, made.stages)
     assert "the whole one is compiled" in whole.notes[-1]
+
+
+def test_the_first_stage_is_tried_both_ways_and_the_better_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cutter = Cutter(branches=2)
+    made = run(monkeypatch, cutter, {1: 0.004, 101: 0.003})
+    assert [(row.name, row.drop, row.kept) for row in made.stages[:3]] == [
+        ("cut: anything", 0.004, False),
+        ("cut: whole branches", 0.003, True),
+        ("cut: whole branches", 0.0, True),
+    ]
+    assert [share for _, share in cutter.asked[:2]] == [SHARE, HALF]
+
+
+def test_of_two_ways_that_lose_too_much_neither_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    cutter = Cutter(last=2, branches=2)
+    made = run(monkeypatch, cutter, dict.fromkeys((1, 2, 101, 102), 0.5))
+    assert [row.kept for row in made.stages] == [False] * 4
+    assert made.model == 0
+
+
+def test_one_cut_found_twice_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cutter = Cutter()
+    monkeypatch.setattr(
+        cutter, "cut", lambda *_, **__: Cut(1, bill(1.0), 0.1, {"conv": NodeChoice(keep=0.0)})
+    )
+    made = run(monkeypatch, cutter, {1: 0.5})
+    assert [row.name for row in made.stages] == ["cut: anything"] * 2
