@@ -49,6 +49,7 @@ class Step:
         seq: As in `bundle.json`.
         sec_epoch: As in `bundle.json`.
         artefacts: Signed by the role of the product's deltas.
+        size: Bytes of its files; 0 where its publisher did not say.
     """
 
     release: str
@@ -57,6 +58,7 @@ class Step:
     seq: int
     sec_epoch: int
     artefacts: tuple[Artefact, ...]
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

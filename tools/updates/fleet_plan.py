@@ -72,9 +72,7 @@ class Reports:
     show_default=True,
     help="Percent of the devices on which a release may fail.",
 )
-@click.option(
-    "--chains", is_flag=True, help="Also through releases in between, which agents must be told."
-)
+@click.option("--chains", is_flag=True, help="Also through releases in between, as agents go.")
 @options.seed
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw it, as PNG.")
 @options.force

@@ -15,7 +15,7 @@ from . import device
 @device.root_dir
 @options.json_output
 def command(root: Path, *, as_json: bool) -> None:
-    """Show what is installed, the counters, and whether the audit log is whole.
+    """Show what is installed and by which way, the counters, and whether the audit log is whole.
 
     \b
     hwc status --root-dir /opt/model
@@ -33,6 +33,8 @@ def _lines(found: Status) -> Iterator[str]:
         yield f"slot {slot.name}{runs}: {about}, {installed.release[:12]}"
     if not state.slots:
         yield "nothing is installed"
+    if found.way:
+        yield f"updated by: {found.way}"
     yield f"counters: seq {state.seq}, sec_epoch {state.sec_epoch}"
     yield "current: " + ("leads to it" if found.linked else "does not lead to it: hwc recover")
     if found.under_way is not None:

@@ -91,8 +91,8 @@ def _text(outcome: "Outcome") -> str:
     state = outcome.state
     if outcome.result is Result.UPDATED:
         checks = outcome.verdict.checks if outcome.verdict else ()
-        said = "; ".join(f"{check.kind.value}: {check.note}" for check in checks)
-        return f"updated: {_running(state)}{'; ' if said else ''}{said}"
+        said = (f"{check.kind.value}: {check.note}" for check in checks)
+        return f"updated: {'; '.join((_running(state), outcome.way, *said))}"
     why = {
         Result.CURRENT: "nothing newer",
         Result.WAITING: "there is a newer one, and it is not this device's turn",

@@ -245,7 +245,7 @@ def make_ground(home: Path) -> Ground:
     later = ground.repository("later")
     for role, product in ROLES * 2:
         assert later.renew(role, product) == ()
-    later.add(ground.releases[NEW], [_artefact(ground, NEW, 0)])
+    later.add(ground.releases[NEW], [make_artefact(ground, NEW, 0)])
     return ground
 
 
@@ -257,11 +257,12 @@ def frozen(ground: Ground, folder: Path, age: timedelta) -> Path:
 
 
 def _publish(ground: Ground, seq: int, base: int) -> None:
-    artefact = _artefact(ground, seq, base)
+    artefact = make_artefact(ground, seq, base)
     assert ground.repository().publish(ground.releases[seq], [artefact]) == ()
 
 
-def _artefact(ground: Ground, seq: int, base: int) -> NewArtefact:
+def make_artefact(ground: Ground, seq: int, base: int) -> NewArtefact:
+    """Make an update file to a release, from a base or in full."""
     path = ground.update_file(seq, base)
     with files.Folder(ground.home / str(seq)) as new:
         if not base:

@@ -38,7 +38,7 @@ HWC = (sys.executable, "-c", "from hwc.tools.cli import main; main()")
 HOOK = """
 cd "$(dirname "$0")"
 if mkdir tried 2> /dev/null; then while kill -0 $PPID; do sleep 0.05; done; fi
-test ! -e fail && echo '{"checks": [{"kind": "load", "passed": true, "note": ""}]}'
+test ! -e fail && echo '{"checks": [{"kind": "load", "passed": true, "note": "fine"}]}'
 """
 SLOW = Limits(rate=20_000, patience=0.2)
 PATIENCE = 10.0  # seconds that something may take which takes less than one
@@ -185,7 +185,12 @@ def server(fleet: Fleet) -> Iterator[Server]:
 
 @pytest.fixture
 def one(fleet: Fleet, server: Server, tmp_path: Path) -> Device:
-    """A device of its own for a test, with a health hook that waits at the first time."""
+    """A device of its own for a test."""
+    return device_of(fleet, server, tmp_path)
+
+
+def device_of(fleet: Fleet, server: Server, tmp_path: Path) -> Device:
+    """A device of a fleet, with a health hook that waits at the first time."""
     root = tmp_path / "device"
     shutil.copytree(fleet.home / "device", root, symlinks=True)
     (tmp_path / "hook.sh").write_text(HOOK)
@@ -278,9 +283,61 @@ def test_killed_in_its_trial(one: Device, fails: bool) -> None:  # noqa: FBT001 
     assert one.recover().found is None
 
 
-def delta_size(fleet: Fleet) -> int:
-    """Bytes of the delta."""
-    return (fleet.home / "release2-release1.hwcu").stat().st_size
+def delta_size(fleet: Fleet, seq: int = 2) -> int:
+    """Bytes of the delta that leads to a release from the one before."""
+    return (fleet.home / f"release{seq}-release{seq - 1}.hwcu").stat().st_size
+
+
+@pytest.fixture(scope="module")
+def longer(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """The fleet with a third release, to which a delta leads from the second alone."""
+    home = tmp_path_factory.mktemp("longer")
+    for name in ("fleet", "keys", "device", "release2"):
+        shutil.copytree(fleet.home / name, home / name, symlinks=True)
+    shutil.copy(fleet.home / "release2-release1.hwcu", home)
+    rng = np.random.default_rng(1)
+    before = np.frombuffer(fleet.new["model.safetensors"][-4 * WEIGHTS :], np.float32)
+    weights = before + np.float32(1e-6) * rng.standard_normal(WEIGHTS).astype(np.float32)
+    new = made(home, 3, weights)
+    keyring = Keyring(home / "keys", lambda _: "correct horse")
+    publish(Repository.at(home / "fleet", keyring), new, home / "release2")
+    return Fleet(home, fleet.old, contents(new))
+
+
+def test_by_way_of_another_release_over_a_link_that_is_cut(longer: Fleet, tmp_path: Path) -> None:
+    sizes = [delta_size(longer, seq) for seq in (2, 3)]
+
+    def cut(handler: Handler, data: bytes) -> None:
+        if "/3/" in handler.path and handler.start() == 0:
+            handler.reply(200, data[: sizes[1] // 2], length=len(data))
+        else:
+            handler.good(data)
+
+    with serving(longer.home / "fleet") as server:
+        one = device_of(longer, server, tmp_path)
+        well(one)
+        server.odd = only_of_update_files(cut)
+        words = ("update", "--root-dir", str(one.root))
+        ended = subprocess.run([*HWC, *words], capture_output=True, text=True, check=True)
+    full = (longer.home / "release3-full.hwcu").stat().st_size
+    next_best = f"next best: full update, {full / 1e6:.1f} MB"
+    way = f"chain of 2 deltas, {sum(sizes) / 1e6:.1f} MB, by way of v1.2 ({next_best})"
+    assert f"v1.3: {way}\n" in ended.stderr
+    assert ended.stdout == f"updated: door v1.3 (seq 3) runs from slot B; {way}; load: fine\n"
+    assert one.asked == [0, 0, sizes[1] // 2]
+    one.has(longer.new)
+    words = ("status", "--root-dir", str(one.root))
+    said = subprocess.run([*HWC, *words], capture_output=True, text=True, check=True).stdout
+    assert f"\nupdated by: {way}: deltas/door/2/" in said
+
+
+def test_killed_in_the_trial_after_a_chain(longer: Fleet, tmp_path: Path) -> None:
+    with serving(longer.home / "fleet") as server:
+        one = device_of(longer, server, tmp_path)
+        one.killed_when((tmp_path / "tried").exists)
+    assert one.asked == [0, 0]
+    assert one.recover().found is Mark.TRIAL
+    one.has(longer.new)
 
 
 def test_the_fleet_is_what_these_tests_take_it_for(fleet: Fleet) -> None:

@@ -4,6 +4,7 @@ from ..limits import LIMITS, Limits
 from ..offer import Artefact, Offer, Step
 from ..refusal import Code, Refusal, short
 from .state import State, name
+from .way import Way, ways
 
 _HEX = frozenset("0123456789abcdef")
 _MIB = 1 << 20
@@ -36,45 +37,66 @@ def wanted(offer: Offer, state: State, *, device: str, again: bool) -> Step | No
     return newest if offer.admits(device) else None
 
 
-def candidates(step: Step, state: State, *, memory: int | None) -> tuple[Artefact, ...]:
-    """The update files that this device can apply, smallest first.
+def candidates(offer: Offer, state: State, *, memory: int | None, room: int) -> tuple[Way, ...]:
+    """The ways to the newest release that this device can go, cheapest first.
 
     Args:
-        step: Where they lead.
+        offer: What signed metadata say now.
         state: What is installed.
         memory: Bytes that are free; None where that is not known.
+        room: Bytes of disk that are free or can be freed: what a chain needs more of than others.
 
     Raises:
-        Refusal: There is none, or all need more memory.
+        Refusal: There is none, or all need more memory or disk.
     """
     installed = state.installed
-    bases = {"", installed.release} if installed else {""}
-    fitting = sorted((a for a in step.artefacts if a.base in bases), key=lambda a: a.size)
+    fitting = ways(offer, installed, None)
     if not fitting:
         source = name(installed) if installed else "nothing"
-        message = f"no update file leads from {source} to v{step.version}"
+        message = f"no update file leads from {source} to v{offer.newest.version}"
         raise Refusal(Code.BASE, message, "publish a full one, or a delta from that release")
-    small = tuple(a for a in fitting if memory is None or a.memory <= memory)
+    small = ways(offer, installed, memory)
     if not small:
-        needed = min(a.memory for a in fitting)
+        needed = min(way.memory for way in fitting)
         message = f"applying the update takes {needed // _MIB} MiB of memory, {memory} B are free"
         raise Refusal(Code.MEMORY, message, "end other programs, then try again")
-    return small
+    found = tuple(way for way in small if not way.is_chain or way.room <= room)
+    if not found:
+        message = f"{small[0]}, needs {small[0].room} B of disk, {room} B are or can be freed"
+        raise Refusal(Code.DISK, message, "free some space, or publish a full update")
+    return found
 
 
-def check_artefact(artefact: Artefact, free: int, limits: Limits = LIMITS) -> None:
-    """See whether an update file may be fetched.
+def reason(choice: tuple[Way, ...], offer: Offer, state: State, *, memory: int | None) -> str:
+    """Why the first of `candidates` is taken, in words."""
+    way, best = choice[0], ways(offer, state.installed, None)[0]
+    if best.cost < way.cost:
+        scarce = "memory" if memory is not None and best.memory > memory else "disk"
+        return f"{best.brief}: needs more {scarce} than is free"
+    if len(choice) == 1:
+        return "nothing else leads there"
+    return f"next best: {choice[1].brief}"
+
+
+def check_way(way: Way, free: int, limits: Limits = LIMITS) -> None:
+    """See whether the update files of a way may be fetched.
 
     Raises:
-        Refusal: It says something impossible, or there is no room for it.
+        Refusal: One says something impossible, or there is no room for them.
     """
+    for artefact in way.artefacts:
+        _check_artefact(artefact, limits)
+    if way.size > free:
+        names = " and ".join(artefact.path for artefact in way.artefacts)
+        message = f"{names}: {way.size} B, {free} B of disk are free"
+        raise Refusal(Code.DISK, message, "free some space, then try again")
+
+
+def _check_artefact(artefact: Artefact, limits: Limits) -> None:
     if len(artefact.sha256) != 64 or set(artefact.sha256) - _HEX or artefact.size < 0:  # noqa: PLR2004 - digits of SHA-256
         raise Refusal(Code.MALFORMED, f"{artefact.path}: no SHA-256 or no size", "publish again")
     if artefact.size > limits.total:
         raise Refusal(Code.LIMIT, f"{artefact.path} has {artefact.size} B", "publish again")
-    if artefact.size > free:
-        message = f"{artefact.path} has {artefact.size} B, {free} B of disk are free"
-        raise Refusal(Code.DISK, message, "free some space, then try again")
 
 
 def _check_counters(newest: Step, state: State) -> None:

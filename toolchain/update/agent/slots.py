@@ -40,23 +40,36 @@ class SlotFiles:
 
 @dataclass(frozen=True, slots=True)
 class SlotWriter:
-    """A Writer of one file of a slot; once it is closed, the file survives a power cut."""
+    """A Writer of one file of a slot; once it is closed, the file survives a power cut if it is to.
+
+    Attributes:
+        file: The file.
+        lasts: Whether it is to.
+    """
 
     file: File
+    lasts: bool
 
     def write(self, data: bytes) -> None:
         """Append all of `data`."""
         self.file.write(data)
 
     def close(self) -> None:
-        """Flush the file to the disk and close it."""
+        """Flush the file to the disk, and close it."""
         with closing(self.file):
-            self.file.sync()
+            if self.lasts:
+                self.file.sync()
 
 
 @dataclass(frozen=True, slots=True)
 class SlotSink(SlotFiles):
-    """The Sink that the files of a new release are written to."""
+    """The Sink that the files of a new release are written to.
+
+    Attributes:
+        lasts: Whether they are to survive a power cut.
+    """
+
+    lasts: bool = True
 
     def create(self, path: str) -> Writer:
         """Begin a file, and the folders that it lies in."""
@@ -65,7 +78,7 @@ class SlotSink(SlotFiles):
             folder = "/".join((self.folder, *parts[:depth]))
             if self.disk.kind(folder) is None:
                 self.disk.mkdir(folder)
-        return SlotWriter(self.disk.create(f"{self.folder}/{path}"))
+        return SlotWriter(self.disk.create(f"{self.folder}/{path}"), self.lasts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,19 @@ class Slots:
         self.empty(slot)
         self.disk.mkdir(slot.stage)
         return SlotSink(self.disk, slot.stage)
+
+    def between(self, slot: Slot, number: int) -> SlotSink:
+        """Open a place, beside what is staged, for a release that never runs: a base of the next.
+
+        It is not kept over a power cut, and is emptied with the slot.
+        """
+        folder = slot.between(number)
+        self.disk.mkdir(folder)
+        return SlotSink(self.disk, folder, lasts=False)
+
+    def drop(self, sink: SlotSink) -> None:
+        """Remove what was written to such a place."""
+        files.remove(self.disk, sink.folder)
 
     def put(self, slot: Slot) -> None:
         """Make what was staged the contents of the slot; it survives a power cut."""
@@ -100,9 +126,10 @@ class Slots:
         return total
 
     def empty(self, slot: Slot) -> None:
-        """Remove what is in a slot, and what is staged for it."""
-        files.remove(self.disk, slot.stage)
-        files.remove(self.disk, slot.folder)
+        """Remove what is in a slot, and what is staged for it and on the way there."""
+        for name in self.disk.list("slots"):
+            if name.partition(".")[0] == slot.value:
+                files.remove(self.disk, f"slots/{name}")
 
     def check(self, slot: Slot, release: str) -> Release:
         """Read all of a slot and compare it with the digest of its release.
@@ -143,8 +170,9 @@ class Slots:
 
     def clear(self) -> None:
         """Remove what was staged and never put, and a link that was never placed."""
-        for slot in Slot:
-            files.remove(self.disk, slot.stage)
+        for name in self.disk.list("slots"):
+            if name.endswith(".tmp"):
+                files.remove(self.disk, f"slots/{name}")
         files.remove(self.disk, _NEXT)
 
     def sweep(self, keep: frozenset[str]) -> None:

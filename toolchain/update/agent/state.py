@@ -36,6 +36,10 @@ class Slot(Enum):
         """Where its next release is written."""
         return f"slots/{self.value}.tmp"
 
+    def between(self, number: int) -> str:
+        """Where a release is written that is only on the way to the next one."""
+        return f"slots/{self.value}.{number}.tmp"
+
 
 @dataclass(frozen=True, slots=True)
 class Installed:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..refusal import Refusal
-from .audit import Audit
+from .audit import Audit, Entry, Event
 from .disk import Disk
 from .journal import Journal, Mark, Record
 from .slots import Slots
@@ -21,6 +21,8 @@ class Status:
         boots: How often its trial was tried again.
         audit: Entries of the audit log.
         fault: Why the audit log cannot be relied upon; empty where it can.
+        way: What led to the release that runs, and why it, as the audit log has it; empty where it
+            no longer does.
     """
 
     state: State
@@ -29,6 +31,7 @@ class Status:
     boots: int
     audit: int
     fault: str
+    way: str
 
 
 def status(disk: Disk) -> Status:
@@ -39,9 +42,10 @@ def status(disk: Disk) -> Status:
     """
     state = read_state(disk) or State()
     records = Journal(disk).read()
-    entries, fault = 0, ""
+    entries: tuple[Entry, ...] = ()
+    fault = ""
     try:
-        entries = len(Audit(disk).entries())
+        entries = Audit(disk).entries()
     except Refusal as refusal:
         fault = refusal.message
     return Status(
@@ -49,6 +53,14 @@ def status(disk: Disk) -> Status:
         linked=Slots(disk).points(state.current),
         under_way=records[-1] if records else None,
         boots=sum(record.mark is Mark.BOOT for record in records),
-        audit=entries,
+        audit=len(entries),
         fault=fault,
+        way=_way(entries, state),
     )
+
+
+def _way(entries: tuple[Entry, ...], state: State) -> str:
+    if state.installed is None:
+        return ""
+    began = (e for e in reversed(entries) if e.event is Event.BEGIN)
+    return next((e.note for e in began if e.release == state.installed.release), "")

@@ -1,29 +1,27 @@
 """An update, from the look at the repository to its commit or its undoing."""
 
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..offer import Artefact, Offer, Source, Step
-from ..refusal import Code, Refusal, short
-from ..release import Release
+from ..offer import Offer, Source
+from ..refusal import Code, Refusal
 from .agent import Agent, Applier
 from .audit import Event
-from .choose import candidates, check_artefact, wanted
+from .choose import candidates, reason, wanted
 from .disk import Kind, remove
 from .health import Verdict
 from .held import held, unwind
 from .journal import Mark, Transaction
 from .recover import settle
-from .slots import SlotFiles
-from .state import Installed, State, write_state
+from .staging import DOWNLOADS, Staging
+from .state import State, write_state
 from .trial import attempt
+from .way import Way
 
-DOWNLOADS = "downloads"
 _SKEW = 300  # seconds by which the clocks of a device and of who signs may differ
-_BLOCK = 1 << 12  # what a file takes on the disk is a multiple of this
-_SPARE = 1 << 20  # for the journal, the state and the audit log
 _ANOTHER = {Code.DIGEST, Code.BASE, Code.MALFORMED, Code.UNKNOWN}  # another file may do better
+_OF_A_CHAIN = _ANOTHER | {Code.DISK}  # and need less disk
 
 
 class Result(Enum):
@@ -36,11 +34,19 @@ class Result(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an update ended, what is installed now, and what the health hook said."""
+    """How an update ended.
+
+    Attributes:
+        result: How.
+        state: What is installed now.
+        verdict: What the health hook said.
+        way: What led there, full update, delta or chain, and why it; empty where nothing did.
+    """
 
     result: Result
     state: State
     verdict: Verdict | None = None
+    way: str = ""
 
 
 def update(agent: Agent, source: Source, applier: Applier, *, again: bool = False) -> Outcome:
@@ -62,7 +68,7 @@ def update(agent: Agent, source: Source, applier: Applier, *, again: bool = Fals
         if step is None:
             newest = state.installed is not None and state.installed.release == offer.newest.release
             return Outcome(Result.CURRENT if newest else Result.WAITING, state)
-        transaction = _stage_any(agent, source, applier, step, state)
+        told, transaction = _stage_any(Staging(agent, source, applier, state), offer)
         agent.journal.add(Mark.TRIAL, transaction)
         state, verdict = attempt(agent, state, transaction)
         if not verdict.passed:
@@ -70,7 +76,7 @@ def update(agent: Agent, source: Source, applier: Applier, *, again: bool = Fals
             raise Refusal(Code.HEALTH, message, "publish a release that works on this device")
         with suppress(OSError):  # the update is done; the next one removes what is left
             _purge(agent, keep=())
-        return Outcome(Result.UPDATED, state, verdict)
+        return Outcome(Result.UPDATED, state, verdict, told)
 
 
 def _look(agent: Agent, source: Source, state: State) -> tuple[Offer, State]:
@@ -90,84 +96,38 @@ def _check_clock(agent: Agent, trusted: int) -> None:
         raise Refusal(Code.CLOCK, message, "set the clock")
 
 
-def _stage_any(
-    agent: Agent, source: Source, applier: Applier, step: Step, state: State
-) -> Transaction:
-    """Stage the release from the smallest update file, or from the next where that is no good."""
-    choice = candidates(step, state, memory=agent.memory())
+def _stage_any(staging: Staging, offer: Offer) -> tuple[str, Transaction]:
+    """Stage the newest release by the cheapest way, or by the next where that is no good.
+
+    Returns:
+        The way in words, and why it was taken; what is to be tried.
+    """
+    agent, state, memory = staging.agent, staging.state, staging.agent.memory()
+    choice = candidates(offer, state, memory=memory, room=staging.room())
+    why = reason(choice, offer, state, memory=memory)
     _purge(agent, keep=choice)
-    for artefact in choice[:-1]:
+    for index, way in enumerate(choice[:-1], start=1):
         try:
-            return _Staging(agent, source, applier, step, state).run(artefact)
+            told = f"{way} ({why})"
+            return told, staging.run(way, told)
         except Refusal as refusal:
-            if refusal.code not in _ANOTHER:
+            if refusal.code not in (_OF_A_CHAIN if way.is_chain else _ANOTHER):
                 raise
             unwind(agent)
-            agent.log(Event.REFUSED, step.release, f"{refusal.code.value} {refusal.message}")
-            agent.progress.note(f"{refusal}; a larger update file is tried")
-    return _Staging(agent, source, applier, step, state).run(choice[-1])
-
-
-@dataclass(frozen=True, slots=True)
-class _Staging:
-    """Bringing one release into the spare slot."""
-
-    agent: Agent
-    source: Source
-    applier: Applier
-    step: Step
-    state: State
-
-    def run(self, artefact: Artefact) -> Transaction:
-        """Fetch, apply and check; the slot then holds the release, and survives a power cut."""
-        agent, path = self.agent, _download(artefact)
-        check_artefact(artefact, agent.disk.free())
-        self.source.fetch(artefact, agent.root / path, agent.progress)
-        base = None
-        if artefact.base and self.state.current:
-            base = SlotFiles(agent.disk, self.state.current.folder)
-        with closing(agent.disk.open(path)) as reader:
-            release = self.applier.describe(reader, base)
-            self._check(release)
-            transaction = Transaction(
-                to=self.state.spare, back=self.state.current, installed=Installed.of(release)
+            if refusal.code is Code.DISK:
+                _purge(agent, keep=choice[index:])
+            agent.log(
+                Event.REFUSED, offer.newest.release, f"{refusal.code.value} {refusal.message}"
             )
-            agent.journal.begin(Mark.BEGIN, transaction)
-            agent.log(Event.BEGIN, release.digest, f"from {artefact.path}")
-            sink = agent.slots.stage(transaction.to)
-            self.applier.apply(reader, base, sink, agent.progress)
-        agent.slots.put(transaction.to)
-        agent.slots.check(transaction.to, self.step.release)
-        return transaction
-
-    def _check(self, release: Release) -> None:
-        """Compare what the update file leads to with what is signed, and with this device."""
-        step = self.step
-        if release.digest != step.release:
-            message = (
-                f"the update file leads to {short(release.digest)}, signed is {short(step.release)}"
-            )
-            raise Refusal(Code.DIGEST, message, "publish the update files again")
-        said = (release.product, release.seq, release.sec_epoch)
-        if said != (step.product, step.seq, step.sec_epoch):
-            message = f"bundle.json says {said}, metadata say otherwise"
-            raise Refusal(Code.NOT_SIGNED, message, "publish the release again")
-        self.agent.machine.check(release.compatibility, self.agent.memory())
-        sizes = [file.size for file in release.files] + [len(release.text())]
-        need = sum(-(-size // _BLOCK) * _BLOCK for size in sizes) + _SPARE
-        free = self.agent.disk.free() + self.agent.slots.size(self.state.spare)
-        if need > free:
-            message = f"the release needs {need} B of disk, {free} B are or can be freed"
-            raise Refusal(Code.DISK, message, "free some space, then try again")
+            agent.progress.note(f"{refusal}; a larger update is tried")
+            why = f"the {way.kind} was refused: {refusal.code.value}"
+    told = f"{choice[-1]} ({why})"
+    return told, staging.run(choice[-1], told)
 
 
-def _download(artefact: Artefact) -> str:
-    return f"{DOWNLOADS}/{artefact.sha256}.hwcu"
-
-
-def _purge(agent: Agent, keep: tuple[Artefact, ...]) -> None:
+def _purge(agent: Agent, keep: tuple[Way, ...]) -> None:
     """Remove downloads, finished or begun, that are for none of these, and links among them."""
-    wanted_names = tuple(artefact.sha256 for artefact in keep)
+    wanted_names = tuple(artefact.sha256 for way in keep for artefact in way.artefacts)
     for name in agent.disk.list(DOWNLOADS):
         path = f"{DOWNLOADS}/{name}"
         if not name.startswith(wanted_names) or agent.disk.kind(path) is not Kind.FILE:

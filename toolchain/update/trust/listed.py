@@ -37,10 +37,10 @@ def read_step(target: TargetFile, product: str, artefacts: Sequence[Artefact]) -
     """
     match target.custom:
         case {"seq": int(seq), "sec_epoch": int(epoch), "version": str(version)}:
-            counts = not isinstance(seq, bool) and not isinstance(epoch, bool)
-            if counts and seq >= 0 and epoch >= 0 and version.isprintable():
+            size = target.custom.get("size", 0)  # those who published with an older hwc lack it
+            if all(map(_is_count, (seq, epoch, size))) and version.isprintable():
                 digest = digest_of(target)
-                return Step(digest, product, version, seq, epoch, tuple(artefacts))
+                return Step(digest, product, version, seq, epoch, tuple(artefacts), size)
     raise _strange(target)
 
 
@@ -69,6 +69,10 @@ def check_paths(role: Role, product: str, paths: Iterable[str]) -> None:
         if not same or set(parts) & {"", ".", ".."} or not path.isprintable():
             name = role_name(role, product)
             raise Refusal(Code.NOT_SIGNED, f"{name} lists {path[:80]!r}, which is not its to sign")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_digest(text: str) -> bool:

@@ -128,7 +128,12 @@ class Repository:
             self._check_new(release)
             bundles = self._writer.next(Role.BUNDLES, release.product)
             path = bundle_path(release.product, release.seq)
-            about = {"seq": release.seq, "sec_epoch": release.sec_epoch, "version": release.version}
+            about = {
+                "seq": release.seq,
+                "sec_epoch": release.sec_epoch,
+                "version": release.version,
+                "size": release.size,
+            }
             target = TargetFile.from_data(path, release.text(), ["sha256"])
             target.unrecognized_fields["custom"] = about
             bundles.signed.targets[path] = target

@@ -16,6 +16,7 @@ from hwc.toolchain.update.agent.state import State, read_state
 from hwc.toolchain.update.agent.update import update
 from hwc.toolchain.update.refusal import Refusal
 
+from .chain import run_chain
 from .sim_disk import SimDisk, dice
 from .world import (
     NEW,
@@ -23,6 +24,7 @@ from .world import (
     NOW,
     OLD,
     OLD_1,
+    OLDER,
     RELEASES,
     Allowed,
     FakeApplier,
@@ -84,6 +86,11 @@ def _both(agent: Agent) -> None:
     run_update(agent, NEW)
 
 
+def _older_and_old(agent: Agent) -> None:
+    run_update(agent, OLDER)
+    run_update(agent, OLD)
+
+
 def _update_old(agent: Agent) -> None:
     run_update(agent, OLD)
 
@@ -109,6 +116,8 @@ _HAD_NEWER = State(seq=NEWER.seq, sec_epoch=NEWER.sec_epoch)
 _GOOD, _BAD = FakeHealth(passed=True), FakeHealth(passed=False)
 
 _ONLY_NEW = Allowed((NEW,), _HAD_NEW, Event.COMMIT)
+_ONLY_NEWER = Allowed((NEWER,), _HAD_NEWER, Event.COMMIT)
+_OLD_OR_NEWER = Allowed((OLD, NEWER), _HAD_OLD)  # never the one in between
 _EITHER = Allowed((OLD, NEW), _HAD_OLD)
 _FAILED = Allowed((OLD,), _HAD_OLD, Event.ROLLBACK)
 
@@ -144,7 +153,17 @@ SCENARIOS = (
         _GOOD,
         (True,),
         Allowed((NEW, NEWER), _HAD_NEW),
-        Allowed((NEWER,), _HAD_NEWER, Event.COMMIT),
+        _ONLY_NEWER,
+    ),
+    Scenario("chain", _older_and_old, run_chain, _GOOD, (True,), _OLD_OR_NEWER, _ONLY_NEWER),
+    Scenario(
+        "chain that fails",
+        _old,
+        run_chain,
+        _BAD,
+        (False,),
+        Allowed((OLD,), _HAD_OLD, linked=(OLD, NEWER)),
+        _FAILED,
     ),
     Scenario(
         "first install",

@@ -15,15 +15,19 @@ from hwc.toolchain.update.agent.audit import Event
 from hwc.toolchain.update.agent.real_disk import RealDisk
 from hwc.toolchain.update.agent.recover import recover
 from hwc.toolchain.update.agent.state import State
+from hwc.toolchain.update.agent.update import Result
 from hwc.toolchain.update.refusal import Code, Refusal
 
+from .chain import run_chain
 from .faulty_disk import Fault, FaultyDisk
-from .world import NEW, OLD, Allowed, faults_after, faults_before, make_agent, run_update
+from .world import NEW, NEWER, OLD, Allowed, faults_after, faults_before, make_agent, run_update
 
 CHANGES = {"write", "create", "append", "mkdir", "link", "rename", "unlink", "rmdir", "sync"}
 NEEDS_ROOM = {"write", "create", "mkdir", "link"}
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders with names of their own are made there
 EITHER = Allowed((OLD, NEW), State(seq=OLD.seq))
+OLD_OR_NEWER = Allowed((OLD, NEWER), State(seq=OLD.seq))
+ONLY_NEWER = Allowed((NEWER,), State(seq=NEWER.seq))
 
 
 @pytest.fixture
@@ -88,10 +92,10 @@ def killed(disk: RealDisk, at: int, run: Callable[..., object]) -> None:
     assert os.WIFSIGNALED(status)
 
 
-def check(disk: RealDisk, allowed: Allowed = EITHER) -> None:
+def check(disk: RealDisk, allowed: Allowed = EITHER, before: Allowed = EITHER) -> None:
     """Whether all is well before and after recovering."""
     agent = make_agent(disk)
-    assert faults_before(agent, EITHER) == ""
+    assert faults_before(agent, before) == ""
     recover(agent)
     assert faults_after(agent, allowed) == ""
     changes: list[str] = []
@@ -107,6 +111,17 @@ def test_killed_before_every_change_of_an_update(base: Path) -> None:
         with fresh(base) as disk:
             killed(disk, at, run_update)
             check(disk)
+
+
+def test_killed_before_every_change_of_a_chain(base: Path) -> None:
+    calls = changes_of(base, run_chain)
+    assert len(calls) > 60
+    for at in calls:
+        with fresh(base) as disk:
+            killed(disk, at, run_chain)
+            check(disk, OLD_OR_NEWER, OLD_OR_NEWER)
+            assert run_chain(make_agent(disk)).result in (Result.UPDATED, Result.CURRENT)
+            check(disk, ONLY_NEWER, ONLY_NEWER)
 
 
 def test_killed_again_while_it_recovers(base: Path) -> None:

@@ -52,15 +52,16 @@ def contents(version: str) -> Contents:
     return {"model.onnx": f"model {version}".encode() * 3, "weights/w.bin": version.encode() * 40}
 
 
+OLDER = make_release("1.3", 13)
 OLD = make_release("1.4", 14)
 OLD_1 = make_release("1.4", 14, sec_epoch=1)  # one that may be gone back to from the new one
 NEW = make_release("1.5", 15, sec_epoch=1)
 NEWER = make_release("1.6", 16, sec_epoch=1)
 WHOLE = {
     (release.version, release.sec_epoch): {**contents(release.version), RELEASE: release.text()}
-    for release in (OLD, OLD_1, NEW, NEWER)
+    for release in (OLDER, OLD, OLD_1, NEW, NEWER)
 }
-RELEASES = {release.digest: release for release in (OLD, OLD_1, NEW, NEWER)}
+RELEASES = {release.digest: release for release in (OLDER, OLD, OLD_1, NEW, NEWER)}
 
 
 def step_to(release: Release, *bases: str) -> Step:

@@ -534,7 +534,18 @@ def test_a_delta_key_signs_nothing_but_deltas(
 
 @pytest.mark.parametrize(
     "custom",
-    [None, {}, {"seq": -1}, {"seq": "2"}, {"seq": True}, {"sec_epoch": -1}, {"version": "\x1b[2J"}],
+    [
+        None,
+        {},
+        {"seq": -1},
+        {"seq": "2"},
+        {"seq": True},
+        {"sec_epoch": -1},
+        {"version": "\x1b[2J"},
+        {"size": -1},
+        {"size": "1"},
+        {"size": True},
+    ],
     ids=str,
 )
 def test_a_bundle_that_is_described_by_something_else_is_refused(
@@ -549,6 +560,19 @@ def test_a_bundle_that_is_described_by_something_else_is_refused(
     publish_forged(fleet, "bundles-door", add, ROLES["bundles-door"])
     with refused(Code.MALFORMED):
         device.refresh()
+
+
+def test_a_bundle_tells_its_size_unless_it_was_published_before_they_did(
+    fleet: Fleet, device: TufSource
+) -> None:
+    assert [step.size for step in device.refresh().steps] == [1, 2]  # as world.release makes them
+
+    def take_away(bundles: Any) -> None:  # noqa: ANN401 - tuf's
+        for target in bundles.targets.values():
+            del target.custom["size"]
+
+    publish_forged(fleet, "bundles-door", take_away, ROLES["bundles-door"])
+    assert [step.size for step in device.refresh().steps] == [0, 0]
 
 
 @pytest.mark.parametrize(
