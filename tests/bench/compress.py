@@ -198,8 +198,7 @@ class Bench:
             return beside.faster(base, engines)
 
     def _trained(self, model: ir.Model, teacher: ir.Model | None, samples: Samples) -> ir.Model:
-        minutes, threads = self.asked.minutes, self.asked.threads
-        return trained(model, teacher, samples, minutes=minutes, threads=threads)
+        return trained(model, teacher, samples, minutes=self.asked.minutes)
 
     def _bundle(self, row: Row) -> Path:
         name = f"{row.part}-{row.model}-{row.variant}-{row.minutes:g}.hwc".replace(" ", "-")
@@ -280,7 +279,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("resnet", "flops", "encoder", "all"), default="all")
     parser.add_argument("--models", nargs="*", default=MODELS, metavar="NAME", help="only these")
     parser.add_argument("--minutes", type=float, default=30, help="of training [%(default)s]")
-    parser.add_argument("--threads", type=int, default=2, help="[%(default)s]")
+    parser.add_argument("--threads", type=int, default=1, help="of an inference [%(default)s]")
     parser.add_argument("--seconds", type=float, default=10, help="a comparison [%(default)s]")
     parser.add_argument("--limit", type=int, help="evaluate on the first so many images only")
     parser.add_argument("--work", type=Path, default=Path("build/bench/compress"))

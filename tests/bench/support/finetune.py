@@ -60,7 +60,7 @@ def training_samples(model: ir.Model, spec: str) -> Samples:
 
 
 def trained(
-    model: ir.Model, teacher: ir.Model | None, samples: Samples, *, minutes: float, threads: int
+    model: ir.Model, teacher: ir.Model | None, samples: Samples, *, minutes: float
 ) -> ir.Model:
     """A graph after so many minutes of the recipe of `--recover full`.
 
@@ -70,7 +70,6 @@ def trained(
             labels alone, so that nothing holds it back.
         samples: Labelled.
         minutes: Of training.
-        threads: Of torch.
     """
     shared = common_features(teacher, model) if teacher is not None else ()
     source = Student.of(teacher or model, samples, reference, features=shared)
@@ -78,7 +77,7 @@ def trained(
     alpha = WITH_LABELS if teacher is not None else 0.0
     recipe = Recipe(steps=_ENDLESS, alpha=alpha, augment=AUGMENT)
     task = Task.of(student, source, samples, recipe=recipe)
-    train(task, recipe, limits=Limits(60 * minutes, threads))
+    train(task, recipe, limits=Limits(60 * minutes))
     return student.to_model(samples, reference)
 
 
