@@ -11,7 +11,7 @@ class Limits:
         metadata: One signed metadata file.
         release: `bundle.json`.
         header: The header of an update file, as it is stored.
-        header_decoded: The same, decompressed.
+        header_decoded: Its tables, decompressed; blocks of 64 GiB of bytes, and 131,000 segments.
         files: Files of a release.
         tensors: Tensors of a release.
         segments: Segments of an update file.
@@ -28,10 +28,10 @@ class Limits:
     metadata: int = 4 << 20
     release: int = 16 << 20
     header: int = 8 << 20
-    header_decoded: int = 64 << 20
+    header_decoded: int = 8 << 20
     files: int = 4096
     tensors: int = 1 << 17
-    segments: int = 1 << 20
+    segments: int = 1 << 18
     path: int = 240
     file: int = 64 << 30
     total: int = 64 << 30

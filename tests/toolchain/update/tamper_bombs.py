@@ -60,11 +60,11 @@ def _claim(name: str, count: int) -> Make:
     )
 
 
-def _most_blocks(parts: Parts) -> bytes:
-    """As many rows as are allowed, and they are all there."""
+def _most_blocks(parts: Parts, payloads: int = 0) -> bytes:
+    """As many rows as are allowed, and they are all there; so many bytes more behind them."""
     rest = FILE.itemsize * len(parts.header.files) + SEGMENT.itemsize * len(parts.header.segments)
     count = (LIMITS.header_decoded - rest) // BLOCK.itemsize
-    return _tables(parts, zeros(rest + count * BLOCK.itemsize), "blocks", count)
+    return _tables(parts, zeros(rest + count * BLOCK.itemsize), "blocks", count) + bytes(payloads)
 
 
 def _long_header(parts: Parts) -> bytes:
@@ -78,7 +78,11 @@ BOMBS: dict[str, tuple[Make, Code]] = {
     "bundle.json": (_block(0, Method.ZSTD_PREFIX), Code.MALFORMED),
     "large bundle.json": (_text, Code.MALFORMED),
     "tables": (lambda parts: _tables(parts, zeros(_MUCH)), Code.MALFORMED),
-    "most blocks": (_most_blocks, Code.MEMORY),
+    "most blocks": (_most_blocks, Code.MALFORMED),
+    "most blocks, a byte for each": (
+        lambda parts: _most_blocks(parts, LIMITS.header_decoded // BLOCK.itemsize),
+        Code.MALFORMED,
+    ),
     "header": (_long_header, Code.LIMIT),
     **{f"{n} {name}": (_claim(name, n), Code.LIMIT) for name in TABLES for n in BILLIONS},
 }

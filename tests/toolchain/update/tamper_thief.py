@@ -206,7 +206,7 @@ class Parts:
     @property
     def header(self) -> Header:
         """What the header says."""
-        return Header.unpack(self.packed, LIMITS)
+        return Header.unpack(self.packed, LIMITS, payloads=len(self.payloads))
 
     @property
     def update(self) -> bytes:

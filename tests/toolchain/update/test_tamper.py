@@ -599,8 +599,9 @@ def _pipe(path: Path) -> None:
 
 Plant = Callable[[Path, Path], object]  # where, and what it may lead to
 PLANTED: dict[str, tuple[Plant, Code]] = {
-    "file": (lambda stage, out: (stage / "notes.txt").symlink_to(out / "n"), Code.DISK),
-    "last file": (lambda stage, out: (stage / "bundle.json").symlink_to(out / "n"), Code.DISK),
+    "file": (lambda stage, out: (stage / "notes.txt").symlink_to(out / "n"), Code.PATH),
+    "last file": (lambda stage, out: (stage / "bundle.json").symlink_to(out / "n"), Code.PATH),
+    "plain file": (lambda stage, _: (stage / "notes.txt").write_bytes(b"x"), Code.PATH),
     "folder": (lambda stage, out: (stage / "weights").symlink_to(out), Code.PATH),
     "pipe": (lambda stage, _: _pipe(stage / "extra"), Code.DIGEST),
     "one too many": (lambda stage, _: (stage / "extra").write_bytes(b""), Code.DIGEST),

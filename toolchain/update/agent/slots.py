@@ -72,13 +72,21 @@ class SlotSink(SlotFiles):
     lasts: bool = True
 
     def create(self, path: str) -> Writer:
-        """Begin a file, and the folders that it lies in."""
+        """Begin a file, and the folders that it lies in.
+
+        Raises:
+            Refusal: Something is there, which somebody else must have put there.
+        """
         parts = path.split("/")
         for depth in range(1, len(parts)):
             folder = "/".join((self.folder, *parts[:depth]))
             if self.disk.kind(folder) is None:
                 self.disk.mkdir(folder)
-        return SlotWriter(self.disk.create(f"{self.folder}/{path}"), self.lasts)
+        place = f"{self.folder}/{path}"
+        try:
+            return SlotWriter(self.disk.create(place), self.lasts)
+        except FileExistsError as cause:
+            raise Refusal(Code.PATH, f"{place} was put there by somebody else", _PLANTED) from cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,4 +228,5 @@ def _folders(disk: Disk, folder: str) -> Iterator[str]:
     yield folder
 
 
+_PLANTED = "see who else writes to this folder, then update again"
 _DAMAGED = "the storage may be failing; update again"

@@ -49,8 +49,8 @@ class UpdateFile:
         self._reader = reader
         self.size = reader.size
         packed = _checked_header(reader, limits)
-        self.header = Header.unpack(packed, limits)
         self._start = _PRELUDE.size + len(packed)
+        self.header = Header.unpack(packed, limits, payloads=self.size - self._start)
         self.header_size = self._start
         end = self._start + int(self.header.blocks["size"].sum(dtype=np.uint64))
         if end != self.size:
@@ -117,7 +117,7 @@ class Spool:
         self._rows: list[tuple[int, int]] = []
         self._digests: list[bytes] = []
         self._chunk = bytearray()
-        self._count = 0  # payloads in the chunk, of which any may have no bytes
+        self._count = 0  # payloads in the chunk
 
     def __enter__(self) -> Self:
         return self

@@ -2,13 +2,14 @@
 
     header  = fixed fields (`_FIXED`), the tables under zstd, 16 bytes of SHA-256 for each chunk
     tables  = rows of `FILE`, `SEGMENT` and `BLOCK`, each table stored byte column by byte column
-    chunk   = as many whole payloads in a row as fit into 64 KiB, at least one
+    chunk   = as many whole payloads in a row as fit into 64 KiB, at least one; none is empty
 
 Rows have fixed sizes, so that a reader knows from the counts how large the tables are before it
 decompresses them, and checks them by arithmetic on columns. Numbers are little endian.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Self
@@ -33,6 +34,7 @@ SEGMENT = np.dtype(
 BLOCK = np.dtype([("method", "u1"), ("size", "<u4")])
 
 _FIXED = struct.Struct("<32s32sBIIIII")
+_AT_ONCE = 1 << 12  # rows that are Python's numbers at the same time
 _AGAIN = "fetch or make the update file again"
 
 Table = NDArray[Any]
@@ -102,8 +104,13 @@ class Header:
         return fixed + packed + self.digests
 
     @classmethod
-    def unpack(cls, data: bytes, limits: Limits) -> Self:
+    def unpack(cls, data: bytes, limits: Limits, *, payloads: int) -> Self:
         """Read a header whose digest was checked.
+
+        Args:
+            data: The header.
+            limits: What is accepted of it.
+            payloads: Bytes that the update file has behind it: one at least for each block.
 
         Raises:
             Refusal: It breaks a limit or contradicts itself.
@@ -112,8 +119,14 @@ class Header:
             raise malformed(f"the header has {len(data)} B")
         base, release, strategy, text, *counts, stored = _FIXED.unpack_from(data)
         _check_counts(counts, text, limits)
+        if (
+            counts[-1] > payloads
+        ):  # before the tables are unpacked: they may be small, and claim much
+            raise malformed(f"{payloads} B of payloads are no {counts[-1]} blocks")
         if strategy >= len(_ON_THE_WIRE):
             raise Refusal(Code.UNKNOWN, f"strategy {strategy} is not known", "update hwc")
+        if len(data) - _FIXED.size - stored > _most_digests(payloads):
+            raise malformed(f"the header has {len(data)} B, {stored} of them tables")
         packed = data[_FIXED.size : _FIXED.size + stored]
         files, segments, blocks = _tables(packed, counts)
         header = cls(
@@ -137,21 +150,27 @@ class Header:
         ends: NDArray[np.int64] = np.cumsum(moved + self.segments["skip"])
         return ends - moved
 
-    def chunks(self) -> list[tuple[int, int]]:
+    def chunks(self) -> Iterator[tuple[int, int]]:
         """Each chunk as its number of payloads and their bytes."""
-        found: list[tuple[int, int]] = []
         count = total = 0
-        for size in self.blocks["size"].tolist():
-            if count and total + size > CHUNK:
-                found.append((count, total))
-                count = total = 0
-            count, total = count + 1, total + size
-        return [*found, (count, total)] if count else found
+        for begin in range(0, len(self.blocks), _AT_ONCE):
+            for size in self.blocks["size"][begin : begin + _AT_ONCE].tolist():
+                if count and total + size > CHUNK:
+                    yield count, total
+                    count = total = 0
+                count, total = count + 1, total + size
+        if count:
+            yield count, total
 
 
 def malformed(message: str) -> Refusal:
     """An update file that contradicts itself."""
     return Refusal(Code.MALFORMED, message, _AGAIN)
+
+
+def _most_digests(payloads: int) -> int:
+    """Bytes of digests that payloads can have: two chunks in a row have more than fits into one."""
+    return DIGEST * (2 * (payloads // CHUNK) + 2)
 
 
 def _columns(table: Table) -> bytes:
@@ -197,5 +216,5 @@ def _check(header: Header, limits: Limits) -> None:
         raise malformed("the files do not share out the segments")
     if (header.blocks["size"] > limits.payload).any():
         raise Refusal(Code.LIMIT, f"a payload has over {limits.payload} B", _AGAIN)
-    if len(header.digests) != DIGEST * len(header.chunks()):
+    if len(header.digests) != DIGEST * sum(1 for _ in header.chunks()):
         raise malformed(f"the header has {len(header.digests)} B of digests")

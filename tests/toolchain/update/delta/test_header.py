@@ -14,6 +14,7 @@ from hwc.toolchain.update.refusal import Code, Refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
+PAYLOADS = 90  # bytes of those of `good`
 COUNTS = 32 + 32 + 1 + 4  # where the header keeps how many rows its tables have
 
 
@@ -28,7 +29,7 @@ def header(segments: list[tuple[int, int, int, int, int]], blocks: list[tuple[in
         blocks=np.array(blocks, BLOCK),
         digests=b"",
     )
-    return replace(made, digests=bytes(DIGEST * len(made.chunks())))
+    return replace(made, digests=bytes(DIGEST * sum(1 for _ in made.chunks())))
 
 
 def good() -> Header:
@@ -46,13 +47,13 @@ def good() -> Header:
         ),
         max_size=20,
     ),
-    sizes=st.lists(st.integers(0, LIMITS.payload), min_size=1, max_size=20),
+    sizes=st.lists(st.integers(1, LIMITS.payload), min_size=1, max_size=20),
 )
 def test_a_header_comes_back(
     segments: list[tuple[int, int, int, int, int]], sizes: list[int]
 ) -> None:
     made = header(segments, [(1, size) for size in sizes])
-    read = Header.unpack(made.pack(), LIMITS)
+    read = Header.unpack(made.pack(), LIMITS, payloads=sum(sizes))
     for name in ("files", "segments", "blocks"):
         assert (getattr(read, name) == getattr(made, name)).all()
     assert read.pack() == made.pack()
@@ -70,7 +71,7 @@ def test_offsets_go_on_where_the_last_reading_segment_ended() -> None:
 
 
 def test_a_full_update_names_no_base() -> None:
-    assert Header.unpack(replace(good(), base="").pack(), LIMITS).base == ""
+    assert Header.unpack(replace(good(), base="").pack(), LIMITS, payloads=PAYLOADS).base == ""
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_a_full_update_names_no_base() -> None:
 )
 def test_a_header_that_lies_is_refused(made: Header, code: Code) -> None:
     with pytest.raises(Refusal) as refusal:
-        Header.unpack(made.pack(), LIMITS)
+        Header.unpack(made.pack(), LIMITS, payloads=PAYLOADS)
     assert refusal.value.code is code
 
 
@@ -107,11 +108,37 @@ def test_a_billion_rows_are_refused_before_they_are_unpacked(table: int, count: 
     tracemalloc.start()
     try:
         with pytest.raises(Refusal) as refusal:
-            Header.unpack(bytes(packed), LIMITS)
+            Header.unpack(bytes(packed), LIMITS, payloads=PAYLOADS)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
     assert refusal.value.code is Code.LIMIT
+
+
+MANY = (LIMITS.header_decoded - FILE.itemsize - SEGMENT.itemsize) // BLOCK.itemsize
+MEMORY = {"no byte for each": (0, 100_000), "a byte for each": (MANY, 20 << 20)}
+
+
+@pytest.mark.parametrize("case", MEMORY)
+@pytest.mark.parametrize("size", [0, LIMITS.payload])
+def test_as_many_blocks_as_there_may_be_take_little_memory(case: str, size: int) -> None:
+    payloads, most = MEMORY[case]
+    blocks = np.full(MANY, np.array((2, size), BLOCK))
+    packed = replace(good(), blocks=blocks, digests=bytes(DIGEST)).pack()
+    tracemalloc.start()
+    try:
+        with suppress(Refusal):
+            Header.unpack(packed, LIMITS, payloads=payloads)
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_has_no_more_digests_than_payloads_can_need() -> None:
+    padded = replace(good(), digests=bytes(DIGEST * 3)).pack()
+    with pytest.raises(Refusal, match="of them tables") as refusal:
+        Header.unpack(padded, LIMITS, payloads=PAYLOADS)
+    assert refusal.value.code is Code.MALFORMED
 
 
 def test_a_bomb_in_the_tables_is_refused() -> None:
@@ -122,7 +149,7 @@ def test_a_bomb_in_the_tables_is_refused() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(Refusal) as refusal:
-            Header.unpack(bytes(fixed) + bomb + made.digests, LIMITS)
+            Header.unpack(bytes(fixed) + bomb + made.digests, LIMITS, payloads=PAYLOADS)
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
@@ -132,7 +159,7 @@ def test_a_bomb_in_the_tables_is_refused() -> None:
 @given(data=st.binary(max_size=300))
 def test_noise_is_refused(data: bytes) -> None:
     with pytest.raises(Refusal):
-        Header.unpack(data, LIMITS)
+        Header.unpack(data, LIMITS, payloads=PAYLOADS)
 
 
 @given(at=st.integers(0, 400), value=st.integers(0, 255))
@@ -140,10 +167,10 @@ def test_a_changed_header_is_read_or_refused(at: int, value: int) -> None:
     packed = bytearray(good().pack())
     packed[at % len(packed)] = value
     with suppress(Refusal):
-        Header.unpack(bytes(packed), LIMITS)
+        Header.unpack(bytes(packed), LIMITS, payloads=PAYLOADS)
 
 
 def test_limits_of_the_device_hold() -> None:
     with pytest.raises(Refusal) as refusal:
-        Header.unpack(good().pack(), Limits(segments=1))
+        Header.unpack(good().pack(), Limits(segments=1), payloads=PAYLOADS)
     assert refusal.value.code is Code.LIMIT
