@@ -307,7 +307,7 @@ def test_links_that_are_planted_meanwhile_are_not_followed(agent: Agent) -> None
 
     applier = FakeApplier(NEW, contents("1.5"), during=plant)
     run = lambda: update(agent, FakeSource(offer_of(NEW), agent.disk), applier)  # noqa: E731
-    refused(agent, run, Code.DISK)
+    refused(agent, run, Code.PATH)
     assert (agent.root.parent / "outside/model.onnx").read_text() == "precious"
 
 
