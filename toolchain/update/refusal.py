@@ -10,9 +10,7 @@ class Code(Enum):
 
     MALFORMED = "HWC-U001"  # a file that cannot be parsed, or says something impossible
     LIMIT = "HWC-U002"  # a size, count or length above what this device accepts
-    PATH = (
-        "HWC-U003"  # a name that leaves its folder, a link, a special file, what somebody put there
-    )
+    PATH = "HWC-U003"  # a name that leaves its folder, a link, a special or a planted file
     DIGEST = "HWC-U004"  # bytes that do not have their digest or their size
     BASE = "HWC-U005"  # a delta made from another release than the one installed
     UNKNOWN = "HWC-U006"  # a format, codec or key type that this hwc does not know
