@@ -86,6 +86,7 @@ def _compiled(
         refit = Refit(
             prepared.splits.calibrate if request.recovery is not Recover.NONE else (),
             *(regained, judge, metric, request.threads, clock),
+            full=request.recovery is Recover.FULL,
         )
         last = _Last(held_out, folder, original, refit, base)
         outcome = _delivered(begun.of(structured.model), last, clock, cluster)

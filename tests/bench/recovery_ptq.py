@@ -38,10 +38,12 @@ from support.calibration import arguments
 from support.devkit import Case, SkipError, cases, kit
 from support.tables import markdown, points, say
 
+UPDATES = 400
 METHODS = {
     "bias correction": Effort(rounding=False),
     "rounding": Effort(bias=False),
     "both": Effort(),
+    "both, then by block": Effort(updates=UPDATES),
 }
 
 

@@ -15,6 +15,7 @@ from .torch_module import quiet
 from .torch_ready import make_ready
 from .user_code import attempt
 
+_ALIKE = 1e-3  # of it: a hundred layers, with norms, in float32, and batches of two sizes
 SAME = 1e-4  # of an output's largest number: two runtimes add up in different orders
 _HINT = (
     "compile the torch module itself (package.module:factory), or do without training and "
@@ -188,3 +189,28 @@ def _rename(model: ir.Model) -> dict[str, str]:
         if value.is_initializer() and is_float(value):
             plain[own] = value.name
     return plain
+
+
+def batches(graph: TorchGraph, first: Feeds, last: Feeds) -> bool:
+    """Whether two samples together give what they give one by one."""
+    torch = import_torch()
+    if any(array.shape[:1] != (1,) for array in first.values()):
+        return False
+    both = {name: np.concatenate([array, last[name]]) for name, array in first.items()}
+    with torch.no_grad():
+        alone = [graph(tensors_of(feeds)) for feeds in (first, last)]
+        try:
+            together = graph(tensors_of(both))
+        except InputError:  # a Reshape to a batch of one
+            return False
+    return all(
+        together[name].shape[:1] == (2,)
+        and tuple(together[name].shape[1:]) == tuple(alone[0][name].shape[1:])
+        and _close(together[name], torch.cat([made[name] for made in alone]))
+        for name in graph.outputs
+    )
+
+
+def _close(got: Tensor, wanted: Tensor) -> bool:
+    error = (got.double() - wanted.double()).abs().max()
+    return bool(error <= _ALIKE * wanted.double().abs().max().clamp(min=1e-9))

@@ -1,7 +1,7 @@
 """Better constants for a chosen plan, from samples without labels: rounding and biases."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import numpy as np
@@ -15,8 +15,10 @@ from ..observe import OpenRunner
 from ..plan import Plan
 from ..progress import Progress, Silent
 from ..slots import SlotGraph
+from .blocks import find_blocks
 from .layers import Layer, find_layers
 from .moments import Moments
+from .rebuild import Rebuilder
 from .rounding import Floats, Steps, Target, recovered
 from .walk import Walk
 
@@ -48,16 +50,19 @@ class Effort:
         samples: At most so many are used, a quarter of them to judge.
         rounding: Whether integers of weights are chosen.
         bias: Whether biases are.
+        updates: Of the integers and biases of each block together, after those of its layers; 0
+            for none.
     """
 
     samples: int = 48
     rounding: bool = True
     bias: bool = True
+    updates: int = 0
 
 
 BIAS = Effort(rounding=False)
 FAST = Effort()
-FULL = Effort(samples=128)
+FULL = Effort(samples=128, updates=300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class Recovered:
     Attributes:
         constants: Arrays for `PlanWriter.recovered`; empty where nothing helps.
         layers: Every layer that was looked at.
+        blocks: Every block.
+        note: Why blocks were not looked at, though that was asked for.
         before: Distance of the model's outputs from the original's, on samples that were not
             fitted to (KL divergence of classes, unexplained variance of values).
         after: With the constants that were found.
@@ -96,6 +103,8 @@ class Recovered:
     layers: tuple[Fitted, ...]
     before: float
     after: float
+    blocks: tuple[Fitted, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,9 @@ class Recovery:
     progress: Progress = field(default_factory=Silent)
 
     def run(self, effort: Effort = FAST) -> Recovered:
-        """Recover layer after layer, and keep what is better on samples that were not fitted to.
+        """Recover layer after layer, then block after block, and keep what is better.
+
+        What is better is said by samples that were not fitted to.
 
         Raises:
             InputError: There are fewer than two samples.
@@ -127,7 +138,20 @@ class Recovery:
         before, after = self._distances(splits[1], constants)
         if after >= before:  # layers gained, the model did not
             constants, after = {}, before
-        return Recovered(constants, tuple(fitted), before, after)
+        found = Recovered(constants, tuple(fitted), before, after)
+        return self._rebuilt(found, splits, effort.updates) if effort.updates else found
+
+    def _rebuilt(
+        self, found: Recovered, splits: tuple[Samples, Samples], updates: int
+    ) -> Recovered:
+        """What was found layer by layer, with blocks fitted on top of it if that is better."""
+        try:
+            constants, blocks = self._rebuild(splits, found.constants, updates)
+        except InputError as cause:  # what torch cannot run stays as it is
+            return replace(found, note=f"not fitted block by block: {cause.message}")
+        _, after = self._distances(splits[1], constants)
+        found = replace(found, blocks=blocks)
+        return replace(found, constants=constants, after=after) if after < found.after else found
 
     def _fit(
         self, splits: tuple[Samples, Samples], effort: Effort
@@ -152,6 +176,25 @@ class Recovery:
                 fitted.append(result)
                 step()
         return constants, fitted
+
+    def _rebuild(
+        self, splits: tuple[Samples, Samples], constants: Mapping[str, Array], updates: int
+    ) -> tuple[dict[str, Array], tuple[Fitted, ...]]:
+        """All constants after those of each block were fitted together."""
+        writer = self.writer.recovered(constants)
+        model, written = writer.model, writer.write(self.plan)
+        layers = [
+            layer
+            for layer in find_layers(model, writer.slots, self.plan, written)
+            if layer.grid.free.any()
+        ]
+        blocks = find_blocks(model, written, layers)
+        feeds = [sample.feeds for part in splits for sample in each(part)]
+        rebuilder = Rebuilder(model, written, self.open_runner, updates, self.progress)
+        found = list(rebuilder.run(blocks, feeds, len(splits[0])))
+        made = {name: array for block in found for name, array in block.constants.items()}
+        fitted = tuple(Fitted(block.name, block.before, block.after) for block in found)
+        return {**constants, **made}, fitted
 
     def _parted(self, most: int) -> tuple[Samples, Samples]:
         """Samples to fit to, and others to judge."""

@@ -51,7 +51,7 @@ class Walk:
         later, _ = _search([values[name] for name in ahead if name in values], self._known)
         needed = {stop, *later}
         made = sorted(needed - set(self._held[0]))
-        run = self._open(_stretch(self._model, begin, made, self._held[0])) if made else None
+        run = self._open(stretch(self._model, begin, made, self._held[0])) if made else None
         for held in self._held:
             if run is not None:
                 held.update(run({name: held[name] for name in begin}))
@@ -63,12 +63,12 @@ def _depend_on_inputs(graph: ir.Graph) -> set[str]:
     """The tensors that differ from sample to sample."""
     moving = {str(value.name) for value in graph.inputs}
     for node in graph:
-        if any(value is not None and value.name in moving for value in _reads(node)):
+        if any(value is not None and value.name in moving for value in reads(node)):
             moving.update(str(out.name) for out in node.outputs)
     return moving
 
 
-def _reads(node: ir.Node) -> Iterable[ir.Value | None]:
+def reads(node: ir.Node) -> Iterable[ir.Value | None]:
     """What a node reads, in its subgraphs too."""
     yield from node.inputs
     for attribute in node.attributes.values():
@@ -87,11 +87,11 @@ def _search(values: Iterable[ir.Value], known: set[str]) -> tuple[set[str], set[
             met.add(name)
         elif name not in passed and node is not None:
             passed.update(str(out.name) for out in node.outputs)
-            waiting.extend(read for read in _reads(node) if read is not None)
+            waiting.extend(read for read in reads(node) if read is not None)
     return met, passed
 
 
-def _stretch(model: ir.Model, begin: Iterable[str], end: Sequence[str], sample: Feeds) -> ir.Model:
+def stretch(model: ir.Model, begin: Iterable[str], end: Sequence[str], sample: Feeds) -> ir.Model:
     """The part of a graph between some tensors; types as the sample has them."""
     copy = model.clone()
     values = {str(out.name): out for node in copy.graph for out in node.outputs}

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..frontend.torch_graph import (
     Tensor,
     TorchGraph,
+    batches,
     check_same,
     import_torch,
     tensors_of,
@@ -96,7 +97,7 @@ class Student:
         expected = run(model)(feeds)
         plain = to_torch(model, features)
         check_same(plain, feeds, expected, _SAME)
-        batched = _batches(plain, feeds, _like(feeds, samples))
+        batched = batches(plain, feeds, _like(feeds, samples))
         if not (norms and batched):
             graph = _learning(plain, model)
             student = cls(model, graph, _learnt(graph, model), (), batched)
@@ -255,31 +256,6 @@ def _like(feeds: Feeds, samples: Samples) -> Feeds:
         if all(other[name].shape == array.shape for name, array in feeds.items()):
             return other
     return feeds
-
-
-def _batches(graph: TorchGraph, first: Feeds, last: Feeds) -> bool:
-    """Whether two samples together give what they give one by one."""
-    torch = import_torch()
-    if any(array.shape[:1] != (1,) for array in first.values()):
-        return False
-    both = {name: np.concatenate([array, last[name]]) for name, array in first.items()}
-    with torch.no_grad():
-        alone = [graph(tensors_of(feeds)) for feeds in (first, last)]
-        try:
-            together = graph(tensors_of(both))
-        except InputError:  # a Reshape to a batch of one
-            return False
-    return all(
-        together[name].shape[:1] == (2,)
-        and tuple(together[name].shape[1:]) == tuple(alone[0][name].shape[1:])
-        and _close(together[name], torch.cat([made[name] for made in alone]))
-        for name in graph.outputs
-    )
-
-
-def _close(got: Tensor, wanted: Tensor) -> bool:
-    error = (got.double() - wanted.double()).abs().max()
-    return bool(error <= _SAME * wanted.double().abs().max().clamp(min=1e-9))
 
 
 def _run_some(graph: TorchGraph, samples: Samples) -> None:

@@ -10,6 +10,7 @@ from ...toolchain.accuracy.metric import Metric
 from ...toolchain.accuracy.samples import Samples
 from ...toolchain.plan import Plan, Precision
 from ...toolchain.progress import Progress
+from ...toolchain.recovery.recover import FAST, FULL, Effort, Recovered
 from ...toolchain.recovery.recover import Recovery as Rounding
 from .decide import Decisions
 from .recover import Recovery
@@ -28,6 +29,7 @@ class Refit:
         metric: What counts.
         threads: Of one inference.
         progress: Told of each layer and step.
+        full: Whether there is time to fit blocks, after layers.
     """
 
     samples: Samples
@@ -36,12 +38,15 @@ class Refit:
     metric: Metric
     threads: int
     progress: Progress
+    full: bool = False
 
     def fitted(self, decisions: Decisions, plan: Plan) -> tuple[Decisions, tuple[str, ...]]:
         """Decisions that are written with the better constants, and what that won back."""
         fitted, notes = decisions, tuple[str, ...]()
         if len(self.samples):
-            fitted, notes = refitted(decisions, plan, self.samples, self.progress)
+            fitted, notes = refitted(
+                decisions, plan, self.samples, self.progress, effort=FULL if self.full else FAST
+            )
         trained = self.recovery.rounded(decisions, plan)
         if trained is None:
             return fitted, notes
@@ -60,7 +65,12 @@ class Refit:
 
 
 def refitted(
-    decisions: Decisions, plan: Plan, samples: Samples, progress: Progress
+    decisions: Decisions,
+    plan: Plan,
+    samples: Samples,
+    progress: Progress,
+    *,
+    effort: Effort = FAST,
 ) -> tuple[Decisions, tuple[str, ...]]:
     """Decisions that are written with constants fitted to a plan, and what that won back.
 
@@ -68,7 +78,8 @@ def refitted(
         decisions: What there is to decide.
         plan: What was decided.
         samples: To fit to, without labels: those of the calibration.
-        progress: Told of each layer.
+        progress: Told of each layer and block.
+        effort: How thoroughly.
     """
     if not any(choice.precision in _ROUNDED for _, choice in plan.choices):
         return decisions, ()
@@ -77,17 +88,28 @@ def refitted(
     def open_runner(model: ir.Model) -> ort.Session:
         return ort.Session(model, ort.Options(threads=1, integers=own))
 
-    found = Rounding(decisions.simulator, plan, samples, open_runner, progress).run()
+    found = Rounding(decisions.simulator, plan, samples, open_runner, progress).run(effort)
+    notes = tuple(filter(None, (_note(found), found.note)))
     if not found.constants:
-        return decisions, ("rounding and biases: nothing better was found",)
-    kept = sum(layer.kept for layer in found.layers)
-    note = (
-        f"rounding and biases of {kept} of {len(found.layers)} layers were fitted: the distance "
-        f"from the original fell from {found.before:.3g} to {found.after:.3g} on samples that were "
-        "not fitted to"
-    )
+        return decisions, notes
     return replace(
         decisions,
         writer=decisions.writer.recovered(found.constants),
         simulator=decisions.simulator.recovered(found.constants),
-    ), (note,)
+    ), notes
+
+
+def _note(found: Recovered) -> str:
+    """What was fitted, and what that won back."""
+    if not found.constants:
+        return "rounding and biases: nothing better was found"
+    counts = [
+        f"{sum(one.kept for one in fitted)} of {len(fitted)} {what}"
+        for what, fitted in (("layers", found.layers), ("blocks", found.blocks))
+        if fitted
+    ]
+    return (
+        f"rounding and biases of {' and '.join(counts)} were fitted: the distance from the "
+        f"original fell from {found.before:.3g} to {found.after:.3g} on samples that were not "
+        "fitted to"
+    )
