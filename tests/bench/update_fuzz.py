@@ -27,6 +27,7 @@ from hwc.toolchain.update.delta.apply import apply
 from hwc.toolchain.update.delta.file import UpdateFile
 from hwc.toolchain.update.delta.files import Folder, PlainSink
 from hwc.toolchain.update.delta.strategies import make
+from hwc.toolchain.update.delta.transpose import AXES, Axes
 from hwc.toolchain.update.release import Compatibility, Dtype, Release
 from hwc.toolchain.update.trust.rollout import Rollout
 from support.tables import markdown, say
@@ -148,11 +149,16 @@ def targets(work: Path) -> Mapping[str, Target]:
         "rollout": Target(
             [Rollout("a" * 64, 5, "x").text()], lambda d, _: Rollout.parse(d).text() == b"", 0.1
         ),
-        "block": Target([payload for payload, *_ in coded], decode, 0.38),
+        "block": Target([payload for payload, *_ in coded], decode, 0.35),
         "patch": Target(
             [patched],
             lambda d, _: len(patch.decode(d, text[100:] + text[:50], len(text))) != len(text),
             0.05,
+        ),
+        "axes": Target(
+            [Axes(3, 5, 4).encode()[1]],
+            lambda d, n: not Axes.decode(AXES, d, 60 * (n % _ODD + 1)).fits(60 * (n % _ODD + 1)),
+            0.03,
         ),
         "zstd": Target(
             [zstd.compress(text)],
@@ -171,9 +177,11 @@ def _release(folder: Path, seed: int) -> Path:
     rng, fixed = np.random.default_rng(seed), np.random.default_rng(9)
     weights = fixed.standard_normal(400).astype(np.float32)
     weights += np.float32(1e-5) * rng.standard_normal(400).astype(np.float32)
-    header = b'{"w":{"dtype":"F32","shape":[400],"data_offsets":[0,1600]}}'
+    header = b'{"w":{"dtype":"F32","shape":[16,25],"data_offsets":[0,1600]}}'
     data = len(header).to_bytes(8, "little") + header + weights.tobytes()
     (folder / "model.safetensors").write_bytes(data)
+    engine = weights.reshape(16, 25).T.tobytes()
+    (folder / "model.plan").write_bytes(b"plan" * 8 + engine + b"end.")
     (folder / "notes.txt").write_bytes(b"release %d" % seed)
     about = describe(
         folder,

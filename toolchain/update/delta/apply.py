@@ -17,6 +17,7 @@ from .files import Files, Reader, Sink, Writer
 from .header import Header, Op, malformed
 from .script import FileScript, Step, scripts
 from .skeleton import prefix_spans, read_exactly, read_spans
+from .transpose import Axes
 
 _CHUNK = 1 << 18  # bytes that are copied at once
 _MIB = 1 << 20
@@ -173,6 +174,9 @@ class _Sources:
             reader = self._open(step.path, new=step.op is Op.REFERENCE)
             for begin in range(0, step.size, _CHUNK):
                 yield read_exactly(reader, step.offset + begin, min(_CHUNK, step.size - begin))
+        elif step.op is Op.TRANSPOSED:
+            axes = Axes.decode(*next(self._job.payloads), step.size)
+            yield from axes.pieces(self._open(step.path, new=True), step.offset, step.size)
         else:
             yield from self._decoded(step)
 

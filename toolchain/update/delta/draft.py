@@ -13,12 +13,12 @@ from ..codec import block, zstd
 from ..release import Dtype, ReleaseFile, Tensor
 from .files import Folder
 from .find import WORD, Finder, Known, same
-from .header import Op
+from .header import BASED, Op
 from .match import match, places, stretches
 from .script import Step
 from .skeleton import SMALL, Skeleton
+from .turned import TurnedFinder
 
-_BASED = (Op.COPY, Op.CODED)
 _WORTH = 4096  # bytes of an opaque file of the base from which a copy beats zstd with a prefix
 _SAMPLE = 1 << 14  # bytes of an opaque file that tell what numbers they are
 _NUMBERS = 1 << 14  # bytes of an opaque file from which they may be worth blocks of numbers
@@ -62,6 +62,7 @@ class _Drafter:
         self._matched = match(new, old) if old is not None else {}
         self._written: dict[str, tuple[str, int]] = {}  # digest to path and offset
         self._finder: Finder | None = None
+        self._turned: TurnedFinder | None = None
 
     def draft(self, file: ReleaseFile) -> Draft:
         """Say how one file comes into being."""
@@ -116,8 +117,8 @@ class _Drafter:
             return []
         own = self._new.views[path][begin:end]
         before, behind = sides
-        starts = [(step.path, step.offset + step.size) for step in before if step.op in _BASED]
-        starts += [(step.path, step.offset - size) for step in behind[:1] if step.op in _BASED]
+        starts = [(step.path, step.offset + step.size) for step in before if step.op in BASED]
+        starts += [(step.path, step.offset - size) for step in behind[:1] if step.op in BASED]
         for where, start in starts:
             if start >= 0 and same(self._olds[where][start : start + size], own):
                 return [Step(Op.COPY, Dtype.U8, where, start, size)]
@@ -129,16 +130,28 @@ class _Drafter:
             return []
         self._finder = self._finder or Finder(self._known())
         steps: list[Step] = []
-        at = 0
+        begin = at = 0
         for step in stretches(self._new.views[file.path], self._finder, Dtype.U8):
-            small = step.op is Op.COPY and step.size < _WORTH
-            rest = small or step.op is Op.FRESH
-            steps += self._unknown(file.path, at, at + step.size) if rest else [step]
+            if step.op is Op.REFERENCE or (step.op is Op.COPY and step.size >= _WORTH):
+                steps += [*self._unknown(file.path, begin, at), step]
+                begin = at + step.size
             at += step.size
-        return steps
+        return steps + self._unknown(file.path, begin, at)
 
     def _unknown(self, path: str, begin: int, end: int) -> list[Step]:
-        """A stretch of an opaque file: numbers, if they look so, else part of the skeleton."""
+        """A stretch of an opaque file: tensors of the release in another layout, and the rest."""
+        self._turned = self._turned or TurnedFinder(places(self._new.release), self._new)
+        steps: list[Step] = []
+        low = -(-begin // WORD) * WORD
+        for at, step in self._turned.search(self._new.views[path][low:end]):
+            steps += [*self._rest(path, begin, low + at), step]
+            begin = low + at + step.size
+        return steps + self._rest(path, begin, end)
+
+    def _rest(self, path: str, begin: int, end: int) -> list[Step]:
+        """Numbers, if a stretch of an opaque file looks so, else part of the skeleton."""
+        if begin >= end:
+            return []
         low, high = -(-begin // WORD) * WORD, end // WORD * WORD
         if high - low < _NUMBERS:
             return [Step(Op.SKELETON, Dtype.U8, "", 0, end - begin)]
@@ -173,7 +186,7 @@ class _Drafter:
             return file.path
         read: Counter[str] = Counter()
         for step in steps:
-            if step.op in _BASED:
+            if step.op in BASED:
                 read[step.path] += step.size
         suffix = PurePosixPath(file.path).suffix
         alike = [path for path in self._olds if PurePosixPath(path).suffix == suffix]
@@ -206,7 +219,7 @@ def merged(steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def _goes_on(last: Step, step: Step) -> bool:
-    if last.op is not step.op or step.op in (Op.CODED, Op.FRESH):
+    if last.op is not step.op or step.op in (Op.CODED, Op.FRESH, Op.TRANSPOSED):
         return False  # blocks do not cross the ends of tensors
     if step.op is Op.SKELETON:
         return True

@@ -61,6 +61,12 @@ class Op(IntEnum):
     CODED = 2  # blocks, told from equally many bytes of a file of the base
     FRESH = 3  # blocks, told from nothing
     SKELETON = 4  # the next bytes of what lies between tensors, see `skeleton`
+    TRANSPOSED = 5  # as REFERENCE, with two axes exchanged that a block names, see `transpose`
+
+
+BASED = (Op.COPY, Op.CODED)  # what reads the base
+WRITTEN = (Op.REFERENCE, Op.TRANSPOSED)  # what reads the new release
+READING = BASED + WRITTEN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +151,7 @@ class Header:
     @property
     def offsets(self) -> NDArray[np.int64]:
         """Where each segment reads; of those that read nothing, where the last one ended."""
-        reads = np.isin(self.segments["op"], (Op.COPY, Op.REFERENCE, Op.CODED))
+        reads = np.isin(self.segments["op"], READING)
         moved = np.where(reads, self.segments["size"], 0).astype(np.int64)
         ends: NDArray[np.int64] = np.cumsum(moved + self.segments["skip"])
         return ends - moved

@@ -16,6 +16,7 @@ from .header import Op, Strategy
 from .script import FileScript, scripts
 from .skeleton import blocks
 from .text import PATCH
+from .transpose import AXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def contents(update: UpdateFile) -> Contents:
 def _named(method: int) -> str:
     if method in set(Method):
         return Method(method).name.lower()
-    return "patch" if method == PATCH else f"method {method}"
+    return {PATCH: "patch", AXES: "axes"}.get(method, f"method {method}")
 
 
 def inspect(update: UpdateFile, base: Folder | None) -> Inspection:
@@ -139,6 +140,8 @@ def _cost(script: FileScript, sizes: Iterator[int]) -> Cost:
             total += sum(next(sizes) for _ in range(first, blocks(taken)))
         elif step.op in (Op.CODED, Op.FRESH):
             spent[at] = sum(next(sizes) for _ in step.blocks())
+        elif step.op is Op.TRANSPOSED:
+            total += next(sizes)
         at += step.size
     begins = list(spent)
     tensors: Counter[str] = Counter()

@@ -11,7 +11,18 @@ from . import skeleton, text
 from .draft import Draft, drafts
 from .file import Spool
 from .files import Folder, ViewReader
-from .header import BLOCK, DTYPES, FILE, NO_FILE, SEGMENT, Header, Op, Strategy
+from .header import (
+    BLOCK,
+    DTYPES,
+    FILE,
+    NO_FILE,
+    READING,
+    SEGMENT,
+    WRITTEN,
+    Header,
+    Op,
+    Strategy,
+)
 from .script import Step
 from .skeleton import Skeleton, prefix_spans, read_spans
 
@@ -95,6 +106,8 @@ class _Maker:
                     self._skeleton(draft, bones, number)
             elif step.op in (Op.CODED, Op.FRESH):
                 self._tensor(draft.file.path, at, step)
+            elif step.axes is not None:
+                self.spool.add(*step.axes.encode())
             elif step.op is Op.COPY:
                 self.from_base += step.size
             at += step.size
@@ -133,8 +146,8 @@ def _header(plan: list[Draft], new: Folder, old: Folder | None, strategy: Strate
     segments, end = [], 0
     for step in (step for draft in plan for step in draft.steps):
         file = skip = 0
-        if step.op in (Op.COPY, Op.CODED, Op.REFERENCE):
-            file = (news if step.op is Op.REFERENCE else olds)[step.path]
+        if step.op in READING:
+            file = (news if step.op in WRITTEN else olds)[step.path]
             skip, end = step.offset - end, step.offset + step.size
         dtype = DTYPES.index(step.dtype) if step.op in (Op.CODED, Op.FRESH) else 0
         segments.append((step.op, dtype, file, skip, step.size))

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ..refusal import Code, Refusal
 from ..release import Dtype, Release, ReleaseFile
-from .header import DTYPES, NO_FILE, Header, Op, Table, malformed
+from .header import BASED, DTYPES, NO_FILE, READING, WRITTEN, Header, Op, Table, malformed
 from .skeleton import Skeleton, blocks
+from .transpose import Axes
 
 ELEMENTS = 1 << 16  # of one block of a tensor
 _ROWS = 1024  # steps that are unpacked at once
@@ -28,6 +29,7 @@ class Step:
         path: The file that is read; empty where none is.
         offset: Where in that file.
         size: Bytes.
+        axes: What a transposed segment exchanges; a reader finds that in its block.
     """
 
     op: Op
@@ -35,6 +37,7 @@ class Step:
     path: str
     offset: int
     size: int
+    axes: Axes | None = None
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Begin within the step, and bytes, of each of its blocks."""
@@ -95,9 +98,9 @@ def _steps(
         table, places = header.segments[part].tolist(), offsets[part].tolist()
         for (op, dtype, file, _, size), offset in zip(table, places, strict=True):
             path = ""
-            if op == Op.REFERENCE:
+            if op in WRITTEN:
                 path = new.files[file].path
-            elif old is not None and op in (Op.COPY, Op.CODED):
+            elif old is not None and op in BASED:
                 path = old.files[file].path
             yield Step(Op(op), DTYPES[dtype], path, offset, size)
 
@@ -127,11 +130,11 @@ def _check_files(header: Header, new: Release, old: Release | None) -> None:
 
 def _check_sources(header: Header, new: Release, old: Release | None) -> None:
     segments, offsets = header.segments, header.offsets
-    based = np.isin(segments["op"], (Op.COPY, Op.CODED))
+    based = np.isin(segments["op"], BASED)
     old_sizes = _sizes(old.files if old is not None else ())
     there = old_sizes[np.minimum(segments["file"], len(old_sizes) - 1)]
     readable = np.where(based, there, _written(header, new))
-    reads = based | (segments["op"] == Op.REFERENCE)
+    reads = np.isin(segments["op"], READING)
     outside = (offsets < 0) | (offsets + segments["size"].astype(np.int64) > readable)
     if (reads & outside).any():
         raise malformed(f"segment {int((reads & outside).argmax())} reads what is not there")
@@ -164,6 +167,7 @@ def _check_blocks(header: Header) -> None:
     if (sizes % widths).any():
         raise malformed("a segment ends within an element")
     count = 1 + int((-(-sizes // (widths * ELEMENTS))).sum())
+    count += int((segments["op"] == Op.TRANSPOSED).sum())
     ends = np.cumsum(header.files["segments"].astype(np.int64))
     for begin, end in zip(ends - header.files["segments"], ends, strict=True):
         rows = segments[begin:end]

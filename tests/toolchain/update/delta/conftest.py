@@ -14,7 +14,7 @@ from hwc.toolchain.update.delta.make import Options
 from hwc.toolchain.update.delta.strategies import Made, make
 from hwc.toolchain.update.release import Compatibility, Dtype, Release, ReleaseFile, Tensor
 
-Part = bytes | tuple[str, Dtype, bytes]
+Part = bytes | tuple[str, Dtype, bytes] | tuple[str, Dtype, bytes, tuple[int, ...]]
 Parts = Mapping[str, Sequence[Part]]
 
 
@@ -73,9 +73,9 @@ def written(folder: Path, path: str, parts: Sequence[Part]) -> ReleaseFile:
     data, tensors = b"", []
     for part in parts:
         if not isinstance(part, bytes):
-            name, dtype, content = part
+            name, dtype, content, *shaped = part
             digest = hashlib.sha256(content).hexdigest()
-            shape = (len(content) // dtype.size,)
+            shape = shaped[0] if shaped else (len(content) // dtype.size,)
             tensors.append(Tensor(name, dtype, shape, len(data), len(content), digest))
             part = content  # noqa: PLW2901 - a tensor's bytes are what the file holds
         data += part

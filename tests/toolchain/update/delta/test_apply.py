@@ -139,6 +139,32 @@ def test_an_engine_is_told_from_the_weights_beside_it(bench: "Bench") -> None:
     assert referred == len(first) + len(second)
 
 
+@pytest.mark.parametrize("dtype", ["<f4", "<f2"])
+@pytest.mark.parametrize("order", [(0, 2, 3, 1), (1, 2, 3, 0), (1, 0, 2, 3)], ids=str)
+def test_an_engine_is_told_from_weights_in_another_layout(
+    bench: "Bench", order: tuple[int, ...], dtype: str
+) -> None:
+    rng = np.random.default_rng(5)
+    kind = {"<f4": Dtype.F32, "<f2": Dtype.F16}[dtype]
+
+    def release(name: str, seq: int) -> Path:
+        one, two = (rng.normal(size=(32, 16, 3, 3)).astype(dtype) for _ in range(2))
+        model: list[Part] = [
+            b"abc",
+            ("one", kind, one.tobytes(), one.shape),
+            ("two", kind, two.tobytes(), two.shape),
+        ]
+        turned = [array.transpose(order).tobytes() for array in (two, one, two)]
+        engine = [b"plan" * 10, turned[0], bytes(200), turned[1], turned[2], b"end."]
+        return bench.release(name, {"model.onnx": model, "a.plan": engine}, seq)
+
+    made = bench.round_trip(release("old", 1), release("new", 2))
+    with UpdateFile.open(made.path) as update:
+        segments = update.header.segments
+    turned = segments["size"][segments["op"] == Op.TRANSPOSED]
+    assert turned.tolist() == [32 * 16 * 9 * np.dtype(dtype).itemsize] * 3
+
+
 def test_blocks_of_small_and_of_large_tensors_come_back(bench: "Bench") -> None:
     large, small = weights(200_000), weights(40)
     old: Parts = {"m.onnx": [b"x", ("large", Dtype.F32, large), b"y", ("small", Dtype.F32, small)]}

@@ -22,6 +22,7 @@ from hwc.toolchain.update.delta.header import (
     Op,
     Strategy,
 )
+from hwc.toolchain.update.delta.transpose import AXES, Axes
 from hwc.toolchain.update.refusal import Code, Refusal
 from hwc.toolchain.update.release import Compatibility, Dtype, Release, ReleaseFile
 from hypothesis import given, settings
@@ -45,13 +46,23 @@ def crafted(
     size: int = SIZE,
 ) -> Path:
     """An update that writes one file by one segment."""
+    return crafted_of(target, payloads, text, [(op, DTYPES.index(Dtype.F32), 0, 0, size)])
+
+
+def crafted_of(
+    target: Path,
+    payloads: list[tuple[int, bytes]],
+    text: bytes,
+    rows: list[tuple[int, int, int, int, int]],
+) -> Path:
+    """An update that writes one file by these segments."""
     header = Header(
         base="",
         release=hashlib.sha256(text).hexdigest(),
         strategy=Strategy.FULL,
         text=len(text),
-        files=np.array([(0, NO_FILE, 1)], FILE),
-        segments=np.array([(op, DTYPES.index(Dtype.F32), 0, 0, size)], SEGMENT),
+        files=np.array([(0, NO_FILE, len(rows))], FILE),
+        segments=np.array(rows, SEGMENT),
         blocks=np.array([], BLOCK),
         digests=b"",
     )
@@ -96,6 +107,34 @@ def test_a_bomb_in_a_block_is_refused(tmp_path: Path, op: Op) -> None:
     bomb = (method, zstd.compress(bytes(100 << 20), level=3))
     update = crafted(tmp_path / "u.hwcu", [told(text), bomb], text, op=op)
     assert refused(update, tmp_path / "out") in (Code.MALFORMED, Code.LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("axes", "code"),
+    [
+        pytest.param((AXES, Axes(2, SIZE // 16, 4).encode()[1]), None, id="honest"),
+        pytest.param((AXES, Axes(3, 5, 4).encode()[1]), Code.MALFORMED, id="another size"),
+        pytest.param((AXES, Axes(1 << 25, 1 << 25, 1).encode()[1]), Code.MALFORMED, id="huge"),
+        pytest.param((AXES, Axes(0, 0, 0).encode()[1]), Code.MALFORMED, id="nothing"),
+        pytest.param((AXES, b"\xff" * 9), Code.MALFORMED, id="noise"),
+        pytest.param((Method.LITERAL, b"\x02\x02\x04"), Code.UNKNOWN, id="another method"),
+    ],
+)
+def test_axes_that_lie_are_refused(
+    tmp_path: Path, axes: tuple[int, bytes], code: Code | None
+) -> None:
+    text = release().text()
+    half = SIZE // 2
+    rows = [(Op.FRESH, 0, 0, 0, half), (Op.TRANSPOSED, 0, 0, 0, half)]
+    payloads = [told(text), (Method.ZSTD, zstd.compress(bytes(half))), axes]
+    update = crafted_of(tmp_path / "u.hwcu", payloads, text, rows)
+    if code is not None:
+        assert refused(update, tmp_path / "out") is code
+        return
+    with UpdateFile.open(update) as file:
+        (tmp_path / "out").mkdir()
+        apply(file, None, PlainSink(tmp_path / "out"))
+    assert (tmp_path / "out/m.onnx").read_bytes() == bytes(SIZE)
 
 
 def test_a_bomb_in_bundle_json_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Real pairs of versions of a model come out exactly, in as few bytes as they are known to need."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
 import pytest
+from hwc.backends.trt_runtime import AHEAD_OF_TIME, Target, Toolkit
 from hwc.toolchain.update.content.describe import describe, write_release
 from hwc.toolchain.update.delta.header import Strategy
 from hwc.toolchain.update.delta.make import Options
@@ -22,9 +24,11 @@ PAIRS = {
 }
 
 
-def released(folder: Path, model: bytes, seq: int) -> Path:
+def released(folder: Path, files: bytes | Mapping[str, bytes | memoryview], seq: int) -> Path:
+    """A release of these files, or of this model alone."""
     folder.mkdir()
-    (folder / "model.onnx").write_bytes(model)
+    for path, data in ({"model.onnx": files} if isinstance(files, bytes) else files).items():
+        (folder / path).write_bytes(data)
     release = describe(
         folder,
         product="model",
@@ -66,3 +70,21 @@ def test_new_names_for_all_weights_cost_little_more_than_the_names(bench: "Bench
         node.input[:] = [names.get(name, name) for name in node.input]
     target = released(bench.root / "new", model.SerializeToString(), 2)
     assert bench.round_trip(base, target).size <= 3_600
+
+
+def test_an_engine_costs_little_beyond_the_model_that_it_was_built_from(bench: "Bench") -> None:
+    toolkit = Toolkit.find(AHEAD_OF_TIME)
+    if toolkit is None:
+        pytest.skip(f"{AHEAD_OF_TIME} is not installed")
+    folders = []
+    for seq, path in enumerate(PAIRS["fine-tuned"][:2], 1):
+        model = onnx.load_from_string(shared(path))
+        folders.append(released(bench.root / f"{seq}", model.SerializeToString(), seq))
+        for value in model.graph.input:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+        onnx.save(model, bench.root / "fixed.onnx")
+        engine = toolkit.build(bench.root / "fixed.onnx", Target(80, 1 << 30))
+        both = {"model.onnx": (folders[-1] / "model.onnx").read_bytes(), "model.plan": engine}
+        folders.append(released(bench.root / f"{seq} with its engine", both, seq))
+    alone, with_engines = (bench.round_trip(folders[k], folders[2 + k]).size for k in (0, 1))
+    assert with_engines - alone <= 1024  # its weights are those of the model, channels last

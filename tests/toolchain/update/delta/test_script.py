@@ -114,6 +114,24 @@ def test_steps_name_files_and_places() -> None:
             id="a reference to itself",
         ),
         pytest.param(
+            [(0, NO_FILE, 1), (1, NO_FILE, 1)],
+            [(Op.TRANSPOSED, 0, 1, 0, 300), (Op.COPY, 0, 0, 0, 40)],
+            2,
+            id="a transposed later file",
+        ),
+        pytest.param(
+            [(0, NO_FILE, 2), (1, NO_FILE, 1)],
+            [(Op.COPY, 0, 0, 0, 100), (Op.TRANSPOSED, 0, 0, -99, 200), (Op.COPY, 0, 0, 0, 40)],
+            2,
+            id="transposed bytes that are not written yet",
+        ),
+        pytest.param(
+            [(0, NO_FILE, 1), (1, NO_FILE, 1)],
+            [(Op.COPY, 0, 0, 0, 300), (Op.TRANSPOSED, 0, 0, -300, 40)],
+            1,
+            id="axes that no block names",
+        ),
+        pytest.param(
             [(0, 2, 1), (1, NO_FILE, 1)],
             [(Op.COPY, 0, 0, 0, 300), (Op.COPY, 0, 0, 0, 40)],
             1,
