@@ -204,13 +204,13 @@ def named(layers: Sequence[Soft], choices: Sequence[Choice]) -> dict[str, Tensor
 def error(graph: TorchGraph, held: Mapping[str, Tensor], lesson: Lesson) -> float:
     """Mean squared error of a block's output with some weights."""
     with import_torch().no_grad():
-        found = [float(_squares(graph, held, parts)) * _count(parts) for parts in lesson.all()]
-    return sum(found) / len(lesson.feeds)
+        sums = [float(_squares(graph, held, parts)) * _size(parts) for parts in lesson.all()]
+    return sum(sums) / sum(wanted.size for wanted in lesson.wanted)
 
 
-def _count(parts: Sequence[tuple[Feeds, Array]]) -> int:
-    """How many samples there are, each a batch of one."""
-    return sum(len(wanted) for _, wanted in parts)
+def _size(parts: Sequence[tuple[Feeds, Array]]) -> int:
+    """How many numbers should come out."""
+    return sum(wanted.size for _, wanted in parts)
 
 
 def _squares(
@@ -220,9 +220,8 @@ def _squares(
     torch, total = import_torch(), 0.0
     for feeds, wanted in parts:
         (got,) = graph(tensors_of(feeds), held).values()
-        off = (got - torch.from_numpy(wanted)).square().mean()
-        total = total + off * (len(wanted) / _count(parts))
-    return total
+        total = total + (got - torch.from_numpy(wanted)).square().sum()
+    return total / _size(parts)
 
 
 def _tensor(array: Array) -> Tensor:
