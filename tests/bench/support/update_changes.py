@@ -80,6 +80,11 @@ def floats(
     }
 
 
+def trainable(data: bytes) -> frozenset[str]:
+    """Names of the weights that training changes: not those of scalars, such as ReLU6's bounds."""
+    return frozenset(name for name, array in floats(data).items() if array.ndim)
+
+
 def last_layer(data: bytes) -> frozenset[str]:
     """Names of the weights of the last node."""
     return frozenset(floats(data, set(onnx.load_from_string(data).graph.node[-1].input)))

@@ -23,6 +23,7 @@ from .update_changes import (
     renamed,
     shuffled,
     steps,
+    trainable,
     written,
 )
 from .update_compiled import compiled, engine
@@ -111,7 +112,7 @@ def _transformer(case: Case, work: Path) -> Iterator[Pair]:
     old = _model(case)
 
     def whole() -> bytes:
-        return training.trained(old, training.sentences(case), floats(old).keys())
+        return training.trained(old, training.sentences(case), trainable(old))
 
     def low_rank() -> bytes:
         return training.merged(old, training.sentences(case), list(projections(old)))
@@ -150,7 +151,7 @@ def _whole(case: Case, work: Path) -> bytes:
     old = _model(case)
 
     def make() -> bytes:
-        return training.trained(old, training.pictures(case), floats(old).keys())
+        return training.trained(old, training.pictures(case), trainable(old))
 
     return _kept(work / f"{case.name}-tuned.onnx", make)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def crafted_of(
     target: Path,
     payloads: list[tuple[int, bytes]],
     text: bytes,
-    rows: list[tuple[int, int, int, int, int]],
+    rows: Sequence[tuple[int, int, int, int, int]],
 ) -> Path:
     """An update that writes one file by these segments."""
     header = Header(
