@@ -24,6 +24,7 @@ from .walk import Walk
 
 _HELD = 4  # every so many-th sample judges, and is not fitted to
 _FEWEST = 2  # samples: one to fit to, one to judge
+_COARSE = 64  # integers: weights of more are rounded well enough layer by layer
 _POSITIONS = 1024  # products of one sample that count at most; more say little that is new
 
 
@@ -50,8 +51,8 @@ class Effort:
         samples: At most so many are used, a quarter of them to judge.
         rounding: Whether integers of weights are chosen.
         bias: Whether biases are.
-        updates: Of the integers and biases of each block together, after those of its layers; 0
-            for none.
+        updates: Of the integers and biases of each block together, after those of its layers, where
+            weights have 6 bits or fewer; 0 for none.
     """
 
     samples: int = 48
@@ -183,17 +184,14 @@ class Recovery:
         """All constants after those of each block were fitted together."""
         writer = self.writer.recovered(constants)
         model, written = writer.model, writer.write(self.plan)
-        layers = [
-            layer
-            for layer in find_layers(model, writer.slots, self.plan, written)
-            if layer.grid.free.any()
-        ]
+        found = find_layers(model, writer.slots, self.plan, written)
+        layers = [layer for layer in found if layer.grid.free.any() and _coarse(layer)]
         blocks = find_blocks(model, written, layers)
         feeds = [sample.feeds for part in splits for sample in each(part)]
         rebuilder = Rebuilder(model, written, self.open_runner, updates, self.progress)
-        found = list(rebuilder.run(blocks, feeds, len(splits[0])))
-        made = {name: array for block in found for name, array in block.constants.items()}
-        fitted = tuple(Fitted(block.name, block.before, block.after) for block in found)
+        rebuilt = list(rebuilder.run(blocks, feeds, len(splits[0])))
+        made = {name: array for block in rebuilt for name, array in block.constants.items()}
+        fitted = tuple(Fitted(block.name, block.before, block.after) for block in rebuilt)
         return {**constants, **made}, fitted
 
     def _parted(self, most: int) -> tuple[Samples, Samples]:
@@ -250,6 +248,11 @@ def _candidates(layer: Layer, learn: Moments, effort: Effort) -> Iterator[tuple[
         steps = recovered(grid, Target.of(square, cross, layer.original))
         bias = learn.bias(steps * grid.scale) if free_bias else layer.offset
         yield steps, _held(layer, bias)
+
+
+def _coarse(layer: Layer) -> bool:
+    """Whether rounding a layer's weights leaves enough for its block to make up for."""
+    return layer.grid.high - layer.grid.low < _COARSE
 
 
 def _held(layer: Layer, bias: Floats) -> Floats:

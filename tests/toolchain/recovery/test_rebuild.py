@@ -47,15 +47,21 @@ def opened(model: ir.Model) -> Runner:
 
 
 @pytest.fixture
-def asked(subject: Make) -> Recovery:
-    """A residual network in 3 bits."""
+def fine(subject: Make) -> Recovery:
+    """A residual network in 8 bits."""
     feeds = tuple(sample(seed) for seed in range(COUNT))
     bench = subject(TEXT, samples=feeds)
     plan = bench.plan(every="int8")
-    layers = find_layers(bench.writer.model, bench.writer.slots, plan, bench.writer.write(plan))
+    return Recovery(bench.writer, plan, [Sample(one) for one in feeds], opened)
+
+
+@pytest.fixture
+def asked(fine: Recovery) -> Recovery:
+    """The same in 3 bits."""
+    writer, plan = fine.writer, fine.plan
+    layers = find_layers(writer.model, writer.slots, plan, writer.write(plan))
     constants = {name: array for layer in layers for name, array in narrow(layer, 3).items()}
-    writer = bench.writer.recovered(constants)
-    return Recovery(writer, plan, [Sample(one) for one in feeds], opened)
+    return replace(fine, writer=writer.recovered(constants))
 
 
 def rebuilt(asked: Recovery, updates: int) -> tuple[list[Rebuilt], ir.Model]:
@@ -127,3 +133,9 @@ def test_what_torch_cannot_run_is_left_as_the_layers_have_it(
     assert found.note == "not fitted block by block: torch cannot run node 'a'"
     assert found.after == alone.after
     assert found.constants.keys() == alone.constants.keys()
+
+
+def test_weights_of_eight_bits_are_left_to_their_layers(fine: Recovery) -> None:
+    layers, blocks = fine.run(Effort()), fine.run(Effort(updates=60))
+    assert blocks.blocks == ()
+    assert blocks.after == layers.after
