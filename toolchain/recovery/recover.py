@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..observe import OpenRunner
 from ..plan import Plan
 from ..progress import Progress, Silent
+from ..search.bootstrap import simultaneous
 from ..slots import SlotGraph
 from .blocks import find_blocks
 from .layers import Layer, find_layers
@@ -93,8 +94,8 @@ class Recovered:
     Attributes:
         constants: Arrays for `PlanWriter.recovered`; empty where nothing helps.
         layers: Every layer that was looked at.
-        blocks: Every block.
-        note: Why blocks were not looked at, though that was asked for.
+        blocks: Every block, where what was fitted to them is in the constants.
+        note: Why it is not, though that was asked for.
         before: Distance of the model's outputs from the original's, on samples that were not
             fitted to (KL divergence of classes, unexplained variance of values).
         after: With the constants that were found.
@@ -129,14 +130,16 @@ class Recovery:
     def run(self, effort: Effort = FAST) -> Recovered:
         """Recover layer after layer, then block after block, and keep what is better.
 
-        What is better is said by samples that were not fitted to.
+        What is better is said by samples that were not fitted to. Blocks must be so beyond chance:
+        they have more freedom than layers to suit the samples that they are fitted to.
 
         Raises:
             InputError: There are fewer than two samples.
         """
         splits = self._parted(effort.samples)
         constants, fitted = self._fit(splits, effort)
-        before, after = self._distances(splits[1], constants)
+        plain, better = self._distances(splits[1], {}, constants)
+        before, after = float(plain.mean()), float(better.mean())
         if after >= before:  # layers gained, the model did not
             constants, after = {}, before
         found = Recovered(constants, tuple(fitted), before, after)
@@ -145,14 +148,18 @@ class Recovery:
     def _rebuilt(
         self, found: Recovered, splits: tuple[Samples, Samples], updates: int
     ) -> Recovered:
-        """What was found layer by layer, with blocks fitted on top of it if that is better."""
+        """What was found layer by layer, and blocks fitted on top of it if surely better."""
         try:
             constants, blocks = self._rebuild(splits, found.constants, updates)
         except InputError as cause:  # what torch cannot run stays as it is
             return replace(found, note=f"not fitted block by block: {cause.message}")
-        _, after = self._distances(splits[1], constants)
-        found = replace(found, blocks=blocks)
-        return replace(found, constants=constants, after=after) if after < found.after else found
+        if not blocks:
+            return found
+        alone, after = self._distances(splits[1], found.constants, constants)
+        if _surely_less(after, alone):
+            return replace(found, constants=constants, after=float(after.mean()), blocks=blocks)
+        note = f"fitted block by block, {found.after:.3g} would have become {after.mean():.3g}"
+        return replace(found, note=f"{note}, which is not surely better: not taken")
 
     def _fit(
         self, splits: tuple[Samples, Samples], effort: Effort
@@ -207,17 +214,26 @@ class Recovery:
         fit = [index for index in chosen if index not in set(judge)]
         return Subset(self.samples, fit), Subset(self.samples, judge)
 
-    def _distances(self, judge: Samples, constants: Mapping[str, Array]) -> tuple[float, float]:
-        """Distance of the outputs from the original's, without and with the constants."""
+    def _distances(self, judge: Samples, *several: Mapping[str, Array]) -> list[Array]:
+        """Distance of each sample's outputs from the original's, with each of some constants."""
         original = self.open_runner(self.writer.model)
         rows = [original(sample.feeds) for sample in each(judge)]
         distance = Distance.of(rows).bind(Answers(rows, [None] * len(rows)))
 
-        def measured(writer: Writer) -> float:
-            run = self.open_runner(writer.write(self.plan))
-            return float(np.mean(distance(run(sample.feeds) for sample in each(judge))))
+        def measured(constants: Mapping[str, Array]) -> Array:
+            run = self.open_runner(self.writer.recovered(constants).write(self.plan))
+            return distance(run(sample.feeds) for sample in each(judge))
 
-        return measured(self.writer), measured(self.writer.recovered(constants))
+        return [measured(constants) for constants in several]
+
+
+def _surely_less(new: Array, old: Array) -> bool:
+    """Whether the mean fell, beyond chance, from that of the same samples."""
+    gains = old - new
+    if not np.isfinite(gains).all():
+        return False
+    (low,), _ = simultaneous(gains[None], np.random.default_rng(0))
+    return bool(low > 0.0)
 
 
 def recover_layer(

@@ -97,10 +97,20 @@ def test_without_updates_nothing_changes(asked: Recovery) -> None:
     assert all(block.before == block.after and not block.constants for block in found)
 
 
-def test_a_recovery_with_blocks_is_no_worse_than_one_without(asked: Recovery) -> None:
-    layers, blocks = asked.run(Effort()), asked.run(Effort(updates=60))
-    assert (layers.blocks, len(blocks.blocks)) == ((), 3)
-    assert blocks.after <= layers.after
+def test_blocks_that_are_surely_better_are_taken(asked: Recovery) -> None:
+    alone = Effort(rounding=False, bias=False)  # layers are left as they are
+    layers, blocks = asked.run(alone), asked.run(replace(alone, updates=200))
+    assert (layers.blocks, len(blocks.blocks), blocks.note) == ((), 3, "")
+    assert layers.after == layers.before == blocks.before
+    assert blocks.after < layers.after
+
+
+def test_blocks_that_too_few_samples_call_better_are_not_taken(asked: Recovery) -> None:
+    layers, blocks = (asked.run(Effort(samples=6, updates=updates)) for updates in (0, 60))
+    assert blocks.blocks == ()
+    assert blocks.after == layers.after
+    assert all(np.array_equal(layers.constants[n], a) for n, a in blocks.constants.items())
+    assert "which is not surely better: not taken" in blocks.note
 
 
 def test_integers_stay_in_range_and_zeros_of_a_pattern_stay(asked: Recovery) -> None:
