@@ -70,7 +70,7 @@ def split(
     note = _note(parts, sizes, shared=shared)
     calibrate, search, report = parts
     if len(rest) < _LEAST_RANK:
-        search, rest = _parted(search)
+        search, rest = _parted(search, sizes.rank)
     rank = Subset(rest.samples, sorted(rest.indices[: sizes.rank]))
     return Splits(calibrate, search, report, rank, note)
 
@@ -98,9 +98,9 @@ def _divide(
     return tuple(parts), Subset(samples, order[start:].tolist()), False
 
 
-def _parted(search: Subset) -> tuple[Subset, Subset]:
+def _parted(search: Subset, most: int) -> tuple[Subset, Subset]:
     """The search's samples without every third, and these; none where they would be too few."""
-    ranked = search.indices[1::_OF_SEARCH] if len(search) >= _LEAST_RANK else []
+    ranked = search.indices[1::_OF_SEARCH][:most] if len(search) >= _LEAST_RANK else []
     left = [index for index in search.indices if index not in set(ranked)]
     return Subset(search.samples, left), Subset(search.samples, ranked)
 
