@@ -22,7 +22,12 @@ from hwc.toolchain.plan import NodeChoice, Plan, Precision
 from hwc.toolchain.slots import SlotGraph
 from hwc.toolchain.verify import Numbers, compare_outputs
 from hwc.tools.backends import open_backend
+from hypothesis import settings
 from onnx import helper, numpy_helper
+
+# The same examples each time, so that a change fails for what it changed; to look for new ones:
+# pytest --hypothesis-profile default
+settings.load_profile("ci")
 
 SAMPLES = 4  # inferences that the ranges are read off, and that results are compared on
 
